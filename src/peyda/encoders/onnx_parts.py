@@ -1,0 +1,100 @@
+"""Pieces that our hand-made ONNX graphs share: block-quantised linear layers and the projection head.
+
+Operators of the domain `com.microsoft` are ONNX Runtime's own
+(https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md). Needs the package `onnx`, which the extra
+`peyda[train]` brings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import helper, numpy_helper
+
+from peyda.types import Float32
+
+BLOCK = 32
+CONTRIB = "com.microsoft"
+OPSETS = (helper.make_opsetid("", 20), helper.make_opsetid(CONTRIB, 1))
+
+
+@dataclass
+class GraphParts:
+    """Nodes and initialisers under construction."""
+
+    nodes: list[onnx.NodeProto] = field(default_factory=list)
+    initializers: list[onnx.TensorProto] = field(default_factory=list)
+
+    def const(self, name: str, value: npt.NDArray[np.generic]) -> str:
+        """Add a constant; returns its name."""
+        self.initializers.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
+        return name
+
+    def node(self, op: str, inputs: list[str], output: str, domain: str = "", **attributes: object) -> str:
+        """Add a node with one output; returns the output."""
+        self.nodes.append(helper.make_node(op, inputs, [output], name=output, domain=domain, **attributes))
+        return output
+
+    def linear(self, x: str, name: str, weight: Float32, bits: int) -> str:
+        """`x @ weight.T` with `weight` Float32[outputs, inputs] block-quantised; no bias."""
+        outputs, inputs = weight.shape
+        packed, scales = quantize_blocks(weight, bits)
+        names = [x, self.const(f"{name}.q", packed), self.const(f"{name}.scales", scales.reshape(-1))]
+        attributes = {"K": inputs, "N": outputs, "bits": bits, "block_size": BLOCK, "accuracy_level": 4}
+        return self.node("MatMulNBits", names, f"{name}.out", CONTRIB, **attributes)
+
+
+def quantize_blocks(weight: Float32, bits: int) -> tuple[npt.NDArray[np.uint8], Float32]:
+    """Symmetric round-to-nearest in blocks of 32 along the input, as `MatMulNBits` stores it.
+
+    The scale is chosen so that the entry of largest magnitude maps to −2^(bits−1) exactly (ggml's Q4_0 rule), which
+    reproduces weights that were quantised that way before. For 8 bits both that scale and a Q4_0 one fit.
+
+    Args:
+        weight: Float32[outputs, inputs]; inputs a multiple of 32.
+        bits: 4 or 8.
+
+    Returns:
+        UInt8[outputs, blocks, 32 · bits / 8] and scales Float32[outputs, blocks].
+    """
+    outputs, inputs = weight.shape
+    if inputs % BLOCK or bits not in (4, 8):
+        raise ValueError(f"cannot block-quantise {weight.shape} to {bits} bits")
+    blocks = weight.reshape(outputs, inputs // BLOCK, BLOCK)
+    half = 1 << (bits - 1)
+    extreme = np.take_along_axis(blocks, np.abs(blocks).argmax(-1)[..., None], -1)[..., 0]
+    scales = (extreme / -half).astype(np.float32)
+    inverse = np.divide(1, scales, out=np.zeros_like(scales), where=scales != 0)
+    q = np.clip(np.rint(blocks * inverse[..., None]) + half, 0, 2 * half - 1).astype(np.uint8)
+    if bits == 4:
+        q = q[..., 0::2] | (q[..., 1::2] << 4)
+    return q, scales
+
+
+def add_head(g: GraphParts, weights: Mapping[str, Float32], features: str, *, bits: int = 8) -> None:
+    """From `features` Float32[b, inputs] to the unit rows `embedding` Float32[b, dim].
+
+    Weights by name: `head.norm.{weight,bias}`, `head.linear.…`, `head.mlp.1.…`, `head.mlp.4.…`
+    (`peyda.training.heads.ProjectionHead`).
+    """
+
+    def biased(x: str, part: str, output: str) -> str:
+        product = g.linear(x, f"head.{part}", weights[f"head.{part}.weight"], bits)
+        return g.node("Add", [product, g.const(f"head.{part}.bias", weights[f"head.{part}.bias"])], output)
+
+    norm = [features, g.const("head.norm.weight", weights["head.norm.weight"])]
+    norm.append(g.const("head.norm.bias", weights["head.norm.bias"]))
+    x = g.node("LayerNormalization", norm, "head.normed", epsilon=1e-5, axis=-1)
+    direct = biased(x, "linear", "head.direct")
+    hidden = g.node("Gelu", [biased(x, "mlp.1", "head.wide")], "head.hidden")
+    deep = biased(hidden, "mlp.4", "head.deep")
+    g.node("Add", [direct, deep], "projected")
+    g.const("norm_axis", np.asarray([-1], np.int64))
+    g.node("ReduceL2", ["projected", "norm_axis"], "length", keepdims=1)
+    g.const("tiny", np.asarray(1e-12, np.float32))
+    g.node("Max", ["length", "tiny"], "length.safe")
+    g.node("Div", ["projected", "length.safe"], "embedding")

