@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 from tests.hostile import make_hostile_folder
 
+from peyda.gallery.directory import GalleryDirectory
 from peyda.gallery.locks import WriterLock
+from peyda.gallery.verify import verify
 
 Outcome = subprocess.CompletedProcess[str]
 Peyda = Callable[..., Outcome]
@@ -138,6 +140,24 @@ def test_refusals_name_what_to_do(
     assert says in refused.stderr
     assert "what to do" in refused.stderr
     assert refused.stdout == ""
+
+
+def test_two_first_runs_at_once(tmp_path: Path, photo_dir: Path, tiny_model_dir: Path) -> None:
+    command = [sys.executable, "-m", "peyda", "index", "--gallery", str(tmp_path / "gallery")]
+    command += ["--model", str(tiny_model_dir)]
+    processes = [
+        subprocess.Popen([*command, str(photo_dir / part)], env=environment(), stderr=subprocess.PIPE, text=True)
+        for part in ("first", "second")
+    ]
+    errors = [process.communicate(timeout=120)[1] for process in processes]
+    codes = [process.returncode for process in processes]
+    # They may come one after the other, or one may find the other at work; either way the gallery is whole.
+    assert set(codes) <= {0, 15}, errors
+    assert 0 in codes
+    directory = GalleryDirectory.open(tmp_path / "gallery")
+    check = verify(directory, is_deep=True)
+    assert check.is_sound
+    assert check.photos == 6 * codes.count(0) == 6 * len(directory.manifest.roots)
 
 
 def test_a_slip_in_the_path_leaves_no_gallery(peyda: Peyda, tmp_path: Path) -> None:

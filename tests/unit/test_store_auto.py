@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from peyda.errors import EngineError, GalleryBusy
-from peyda.gallery.store import build, open_store
+from peyda.gallery.store import auto, build, open_store
 from peyda.gallery.store.accelerator import Accelerator, Record
 from peyda.gallery.store.auto import AutoStore
 from peyda.gallery.store.edge import EdgeStore
@@ -365,3 +365,28 @@ def test_a_published_record_names_every_file_of_its_shard(store: AutoStore, dire
     shard = directory / "edge" / record.shard
     assert any(name.endswith(".bin") for name in record.files)
     assert {name: (shard / name).stat().st_size for name in record.files} == record.files
+
+
+def test_without_the_engine_searches_scan(store: AutoStore, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.upsert(points(600))
+    store.optimize()
+    monkeypatch.setitem(sys.modules, "peyda.gallery.store.edge", None)
+    assert not store.warm()
+    assert_answers_like_the_log(store)
+    assert Accelerator(directory, DIM).record() is not None  # whoever has the engine may go on using it
+
+
+def test_nothing_is_built_on_a_read_only_disk(
+    store: AutoStore, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.upsert(points(300))
+    monkeypatch.setattr(auto.os, "access", lambda path, mode: False)
+    assert not store.optimize()
+    assert not (directory / "edge").exists()
+
+
+def test_a_builder_that_cannot_start_is_an_engine_error(store: AutoStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.upsert(points(300))
+    monkeypatch.setattr(build.sys, "executable", "/nowhere/python")
+    with pytest.raises(EngineError, match="cannot be built"):
+        store.optimize()

@@ -17,6 +17,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from peyda.errors import GalleryBusy, GalleryCorrupt, GalleryMismatch, GalleryTooNew, StorageError
 from peyda.gallery.store import flat as flat_module
@@ -406,3 +408,62 @@ def test_opening_and_searching_does_not_load_the_engine(directory: Path) -> None
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_folder_that_cannot_be_made_is_a_storage_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(StorageError) as caught:
+        FlatStore(tmp_path / "file" / "store", DIM)
+    assert "write to this folder" in caught.value.hint
+
+
+def test_a_store_may_live_under_a_name_that_is_not_utf_8(tmp_path: Path) -> None:
+    directory = tmp_path / os.fsdecode(b"\xff?#% \xd9\xbe")
+    store = FlatStore(directory, DIM)
+    reader = FlatStore(directory, DIM, readonly=True)
+    store.upsert(points(0, 3))
+    assert reader.search(vector(2), 1) == [ScoredId(2, 1.0)]
+    reader.close()
+    store.close()
+
+
+_STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("upsert"), st.lists(st.integers(0, 25), max_size=6)),
+        st.tuples(st.just("delete"), st.lists(st.integers(0, 25), max_size=6)),
+        st.tuples(st.just("compact"), st.just([])),
+        st.tuples(st.just("reopen"), st.just([])),
+    ),
+    max_size=25,
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(_STEPS)
+def test_any_history_ends_where_a_dictionary_would(steps: list[tuple[str, list[int]]]) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        writer, reader = FlatStore(directory, DIM), FlatStore(directory, DIM, readonly=True)
+        model: dict[int, Point] = {}
+        for number, (verb, ids) in enumerate(steps):
+            if verb == "upsert":
+                new = [Point(i, vector(1000 * number + i), f"/{(i + number) % 3}", float(number)) for i in ids]
+                writer.upsert(new)
+                model.update({point.id: point for point in new})
+            elif verb == "delete":
+                writer.delete(ids)
+                for i in ids:
+                    model.pop(i, None)
+            elif verb == "compact":
+                writer.compact()
+            else:
+                writer.close()
+                writer = FlatStore(directory, DIM)
+            for store in (reader, writer):
+                assert store.ids().tolist() == sorted(model)
+        where = Where(folder="/1", after=5.0)
+        for store in (reader, writer):
+            kept = {i for i, point in model.items() if point.folder == "/1" and point.taken_at >= 5.0}
+            assert {hit.id for hit in store.search(vector(0), 99, where)} == kept
+            if model:
+                assert np.array_equal(store.vectors(list(model)), np.stack([p.vector for p in model.values()]))
+            store.close()

@@ -7,10 +7,10 @@ path leads nowhere. A name never leads out of the directory: `..`, absolute path
 from __future__ import annotations
 
 import os
-import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from peyda.captions.schema import photo_name
 from peyda.errors import DataError
 
 NOT_FOUND = "not_found"
@@ -31,31 +31,50 @@ class ResolvedImages:
     missing: Mapping[str, str]
 
 
-def resolve_images(images: Iterable[str], directory: str | os.PathLike[str]) -> ResolvedImages:
-    """Find the file of each name under `directory`.
+class ImageFinder:
+    """Finds the files of image names under a directory, one name at a time.
 
     The directory is walked at most once, and only if some path leads nowhere. Composed and decomposed Unicode file
     names are the same (a copy from macOS has the latter).
 
     Raises:
+        DataError: The directory is none.
+    """
+
+    def __init__(self, directory: str | os.PathLike[str]) -> None:
+        self._root = os.fspath(directory)
+        if not os.path.isdir(self._root):
+            raise DataError(f"there is no directory {self._root}", hint="name the directory that holds the photographs")
+        self._by_file_name: dict[str, set[str]] | None = None
+
+    def find(self, name: str) -> tuple[str, str]:
+        """(file, "") of an image name, or ("", why it has none)."""
+        found = _by_path(name, self._root)
+        if found is not None:
+            return found, ""
+        if self._by_file_name is None:
+            self._by_file_name = _index(self._root)
+        candidates = self._by_file_name.get(photo_name(name), set())
+        if len(candidates) != 1:
+            return "", AMBIGUOUS if candidates else NOT_FOUND
+        return next(iter(candidates)), ""
+
+
+def resolve_images(images: Iterable[str], directory: str | os.PathLike[str]) -> ResolvedImages:
+    """Find the file of each name under `directory`.
+
+    Raises:
         DataError: `directory` is not a directory that can be listed.
     """
-    root = os.fspath(directory)
-    if not os.path.isdir(root):
-        raise DataError(f"there is no directory {root}", hint="name the directory that holds the photographs")
+    finder = ImageFinder(directory)
     paths: dict[str, str] = {}
     missing: dict[str, str] = {}
-    by_file_name: dict[str, set[str]] | None = None
     for name in images:
-        found = _by_path(name, root)
-        if found is None:
-            by_file_name = _index(root) if by_file_name is None else by_file_name
-            candidates = by_file_name.get(_file_name(name), set())
-            if len(candidates) != 1:
-                missing[name] = AMBIGUOUS if candidates else NOT_FOUND
-                continue
-            (found,) = candidates
-        paths[name] = found
+        path, reason = finder.find(name)
+        if reason:
+            missing[name] = reason
+        else:
+            paths[name] = path
     return ResolvedImages(paths, missing)
 
 
@@ -74,10 +93,6 @@ def _by_path(name: str, root: str) -> str | None:
     return None
 
 
-def _file_name(name: str) -> str:
-    return unicodedata.normalize("NFC", name.replace("\\", "/").rsplit("/", 1)[-1])
-
-
 def _index(root: str) -> dict[str, set[str]]:
     """File name → the files of that name under `root`; linked folders are walked too, each real folder once."""
     files: dict[str, set[str]] = {}
@@ -89,5 +104,5 @@ def _index(root: str) -> dict[str, set[str]]:
             continue
         walked.add(real)
         for name in names:
-            files.setdefault(_file_name(name), set()).add(os.path.realpath(os.path.join(real, name)))
+            files.setdefault(photo_name(name), set()).add(os.path.realpath(os.path.join(real, name)))
     return files

@@ -1,22 +1,20 @@
-"""The canonical caption table, whatever file it came from.
+"""A caption table in memory, column by column: what measuring needs. Bigger ones are read row by row (`reading`).
 
-Columns: `image, caption_id, caption_en, caption_fa, engine, score_<name>…, kept, reason, split`; the key is (image,
-caption_id, engine). Only `image` must be there; other columns of a file (`kind`, …) are kept as they are, and all
-values are text. A file that names the image otherwise (`file_name`, …) gets it renamed, and one without `caption_id`
-gets 0, 1, … counted within each image.
+The columns are `peyda.captions.schema`'s; all values are text. A file that names the image otherwise (`file_name`, …)
+gets it renamed, and one without `caption_id` gets 0, 1, … counted within each image.
 """
 
 from __future__ import annotations
 
 import os
-import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from peyda.captions.formats import SkippedRow, format_of, known_formats
+from peyda.captions.formats import DEFAULT_OPTIONS, ReadOptions, SkippedRow
+from peyda.captions.reading import find_format, reading
+from peyda.captions.schema import VERSION_KEY, check_version, renamings
 from peyda.errors import DataError
 
-IMAGE_NAMES = ("image", "image_name", "image_path", "file_name", "filename", "file")
 _SHOWN_VALUES = 8
 
 Where = Mapping[str, str | Sequence[str]]
@@ -77,14 +75,19 @@ class CaptionTable:
 
 
 def read_captions(
-    path: str | os.PathLike[str], *, column: str | None = None, where: Where | None = None
+    path: str | os.PathLike[str],
+    *,
+    column: str | None = None,
+    where: Where | None = None,
+    options: ReadOptions = DEFAULT_OPTIONS,
 ) -> CaptionTable:
-    """Read a caption table: CSV, TSV, JSON lines or Parquet, or what `register_format` added, by the file's ending.
+    """Read a caption table whole, of any known format, by the file's ending and content.
 
     Args:
         path: The file.
         column: A column that must be there, such as "caption_fa".
         where: Rows to keep, as `CaptionTable.select`.
+        options: Language, encoding, column names.
 
     Returns:
         The table. Rows without an image name and lines that cannot be read are in its `skipped`.
@@ -93,22 +96,14 @@ def read_captions(
         DataError: The file cannot be read, has no image column, no such `column`, or no usable row.
     """
     name = os.fspath(path)
-    table_format = format_of(name)
-    if table_format is None:
-        endings = ", ".join(suffix for one in reversed(known_formats()) for suffix in one.suffixes)
-        raise DataError(f"{name} is no caption table of a known format", hint=f"known endings: {endings}")
+    table_format = find_format(name)
     collector = _Collector(name)
-    try:
-        for row in table_format.read(name):
+    with reading(name):
+        for row in table_format.rows(name, options):
             if isinstance(row, SkippedRow):
                 collector.skipped.append(row)
             else:
                 collector.add(row.line, row.values)
-    except UnicodeDecodeError as error:
-        raise DataError(f"{name} is not UTF-8 text: {error.reason}", hint="save it again as UTF-8") from error
-    except (OSError, EOFError, zlib.error) as error:  # the latter two: a gzip file cut short or damaged
-        reason = getattr(error, "strerror", None) or str(error)
-        raise DataError(f"{name} cannot be read: {reason}", hint="check the path and its permissions") from error
     table = collector.table()
     if column is not None:
         table.column(column)
@@ -126,12 +121,14 @@ class _Collector:
         self._image_name: str | None = None
 
     def add(self, line: int, values: Mapping[str, str]) -> None:
-        image_name = self._image_name_of(values)
-        if not values.get(image_name, "").strip():
-            self.skipped.append(SkippedRow(line, "no_image", f"the column {image_name} is empty"))
+        if self._image_name is None:
+            self._image_name = next(iter(renamings(list(values), self.source, language=None)), "image")
+        check_version(values.get(VERSION_KEY, ""), self.source)
+        if not values.get(self._image_name, "").strip():
+            self.skipped.append(SkippedRow(line, "no_image", f"the column {self._image_name} is empty"))
             return
         for name, value in values.items():
-            canonical = "image" if name == image_name else name
+            canonical = "image" if name == self._image_name else name
             if canonical not in self._columns:
                 self._columns[canonical] = [""] * self._count
             self._columns[canonical].append(value)
@@ -140,16 +137,6 @@ class _Collector:
             for column in self._columns.values():
                 if len(column) < self._count:
                     column.append("")
-
-    def _image_name_of(self, values: Mapping[str, str]) -> str:
-        if self._image_name is None:
-            self._image_name = next((name for name in IMAGE_NAMES if name in values), None)
-            if self._image_name is None:
-                raise DataError(
-                    f"{self.source} has no column that names the image",
-                    hint=f"its columns: {', '.join(values)}; one of them must be called {', '.join(IMAGE_NAMES)}",
-                )
-        return self._image_name
 
     def table(self) -> CaptionTable:
         if self._count == 0:

@@ -100,7 +100,7 @@ def _open(gallery: str, model: str | None, roots: Sequence[str]) -> tuple[Galler
         _refuse_missing(roots)
         name = load_settings(model=model).model
         encoder = load_encoder(name)
-        return GalleryDirectory.create(gallery, encoder, model=_lasting(name)), encoder
+        return GalleryDirectory.open_or_create(gallery, encoder, model=_lasting(name)), encoder
     encoder = load_encoder(model or directory.manifest.model)
     directory.check(encoder)
     return directory, encoder

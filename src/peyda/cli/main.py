@@ -30,7 +30,11 @@ VERBS: Mapping[str, str] = MappingProxyType(
         "models": "Look at the models that are here: list, show.",
         "doctor": "Say what works on this machine, and what to do about the rest.",
         "demo": "Try everything out on sample photographs.",
+        "translate": "Give the captions of a table Persian translations.",
         "evaluate": "Measure a model: evaluate retrieval.",
+        "score": "Score translated captions, each score in a column of its own.",
+        "filter": "Keep or reject captions, each with its reason.",
+        "report": "See scores, reasons and samples of a caption table, on a page.",
         "train": "Train a model: train clip.",
     }
 )

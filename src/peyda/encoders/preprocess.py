@@ -29,8 +29,8 @@ def preprocess_image(image: Image.Image, config: PreprocessConfig) -> Float32:
         else:
             # The gap lets Pillow shrink big photographs by whole factors first; 3.0 is its documented "fair quality".
             image = image.resize((size, size), resample, reducing_gap=3.0)
-    scale = (1 / (255 * np.asarray(config.std, np.float32)))[:, None, None]
-    shift = (np.asarray(config.mean, np.float32) / np.asarray(config.std, np.float32))[:, None, None]
+    mean, std = np.asarray(config.mean, np.float32), np.asarray(config.std, np.float32)
+    scale, shift = (1 / (255 * std))[:, None, None], (mean / std)[:, None, None].astype(np.float32)
     # Transposed while they are bytes and then changed in place: five times faster than on interleaved floats.
     pixels = np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1)).astype(np.float32)  # (3, size, size)
     pixels *= scale

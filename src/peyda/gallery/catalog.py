@@ -11,14 +11,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import sqlite3
-import tempfile
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
+from operator import attrgetter
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote
 
 import numpy as np
@@ -26,6 +25,9 @@ import numpy as np
 from peyda.errors import GalleryCorrupt, GalleryTooNew
 from peyda.gallery.directory import storage_error
 from peyda.types import IndexSummary, Int64, Photo, Skipped
+
+if TYPE_CHECKING:
+    from tempfile import TemporaryDirectory
 
 CATALOG_NAME = "catalog.sqlite"
 CATALOG_VERSION = 1
@@ -73,6 +75,7 @@ PHOTO_COLUMNS = (
     "id, path, size_bytes, mtime_ns, content_hash, format, width_px, height_px, taken_at, taken_from, latitude, "
     "longitude"
 )
+_facts = attrgetter(*PHOTO_COLUMNS.split(", ")[2:])
 _SKIPPED_COLUMNS = "path, reason, detail, size_bytes, mtime_ns, skipped_at"
 _IDS_PER_QUERY = 500  # below SQLite's oldest limit of 999 parameters
 
@@ -94,7 +97,7 @@ class Catalog:
         self.path = Path(directory) / CATALOG_NAME
         self.readonly = readonly
         self._lock = threading.RLock()
-        self._snapshot: tempfile.TemporaryDirectory[str] | None = None
+        self._snapshot: TemporaryDirectory[str] | None = None
         try:
             self._connection = self._open_to_read() if readonly else self._open_to_write()
         except sqlite3.DatabaseError as error:
@@ -142,10 +145,10 @@ class Catalog:
                 found[row[0]] = _photo(row)
         return found
 
-    def photos_with_hash(self, content_hash: str) -> list[Photo]:
-        """Every copy of that content, oldest id first."""
-        query = f"SELECT {PHOTO_COLUMNS} FROM photos WHERE content_hash = ? ORDER BY id"
-        return [_photo(row) for row in self._rows(query, (content_hash,))]
+    def photos_with_hash(self, content_hash: str, *, limit: int = -1) -> list[Photo]:
+        """Copies of that content, oldest id first; at most `limit` of them (-1: all)."""
+        query = f"SELECT {PHOTO_COLUMNS} FROM photos WHERE content_hash = ? ORDER BY id LIMIT ?"
+        return [_photo(row) for row in self._rows(query, (content_hash, limit))]
 
     def has_hash(self, content_hash: str) -> bool:
         """Whether any photograph has that content."""
@@ -324,12 +327,17 @@ class Catalog:
         location = quote(os.fsencode(os.path.abspath(self.path)))
         try:
             return self._checked(_connect(f"file:{location}?mode=ro", uri=True))
-        except sqlite3.OperationalError:
+        except sqlite3.OperationalError as error:
+            if "locked" in str(error):
+                raise  # somebody is writing, so reading the file as it lies would be wrong
             # Read-only media: SQLite cannot make its shared-memory file there. Nobody can be writing, so the file may
             # be read as it lies; a log that was left beside it must be read too, so both are copied away.
             log = self.path.with_name(CATALOG_NAME + "-wal")
             if not log.exists() or log.stat().st_size == 0:
                 return self._checked(_connect(f"file:{location}?immutable=1", uri=True))
+            import shutil
+            import tempfile
+
             self._snapshot = tempfile.TemporaryDirectory(prefix="peyda-catalog-")
             for source in (self.path, log):
                 shutil.copyfile(source, Path(self._snapshot.name) / source.name)
@@ -374,20 +382,7 @@ def _photo(row: tuple[Any, ...]) -> Photo:
 
 
 def _row(photo: Photo) -> tuple[Any, ...]:
-    return (
-        photo.id,
-        os.fsencode(photo.path),
-        photo.size_bytes,
-        photo.mtime_ns,
-        photo.content_hash,
-        photo.format,
-        photo.width_px,
-        photo.height_px,
-        photo.taken_at,
-        photo.taken_from,
-        photo.latitude,
-        photo.longitude,
-    )
+    return (photo.id, os.fsencode(photo.path), *_facts(photo))
 
 
 def _storable(text: str) -> str:

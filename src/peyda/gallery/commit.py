@@ -28,6 +28,7 @@ from peyda.types import Float32, Photo, Point, Skipped
 _COMMIT_EVERY_S = 1.5
 _COMMIT_EVERY = 512
 _REMOVE_AT_ONCE = 500
+_COPIES = 32  # of one photograph that are looked at to tell a move: thousands of copies must not cost millions of looks
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +69,7 @@ class Committer:
         self._known: list[Known] = []
         self._skipped: list[Skipped] = []
         self._moved_ids: set[int] = set()
-        stored = store.ids()
-        self._next_id = max(catalog.next_id(), int(stored[-1]) + 1 if len(stored) else 1)
+        self._next_id = catalog.next_id()
         self._last_commit = time.monotonic()
         self.added = self.changed = self.moved = self.removed = self.touched = 0
         self.reasons: Counter[str] = Counter()
@@ -98,7 +98,7 @@ class Committer:
         Raises:
             StorageError: The disk is full, read-only or gone; what was committed earlier stays.
         """
-        # Known ones first: they copy vectors of photographs that the others may be about to replace.
+        # All are resolved before anything is written: some copy vectors that others are about to replace.
         rows = [*self._resolve_known(), *map(self._resolve_encoded, self._encoded)]
         unreadable = [known.id for known in map(self._lost_photo, self._skipped) if known is not None]
         with _storage_mapped("the vectors"):
@@ -150,7 +150,7 @@ class Committer:
         path = outcome.found.path
         twin: Photo | None
         here = self._catalog.photo_at(path)
-        twins = self._catalog.photos_with_hash(outcome.content_hash)
+        twins = self._catalog.photos_with_hash(outcome.content_hash, limit=_COPIES)
         if here is not None and here.content_hash == outcome.content_hash:
             twin = here
         elif here is None:

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import json
 import os
-import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -165,16 +164,19 @@ class GalleryDirectory:
 
         Raises:
             GalleryError: There is a gallery already, or other files.
+            GalleryBusy: Another process is making one there.
             StorageError: The directory cannot be made.
         """
+        import uuid
+
+        from peyda.gallery.locks import WriterLock
+
         directory = Path(os.path.abspath(path))
         try:
             directory.mkdir(parents=True, exist_ok=True)
             strangers = [entry.name for entry in os.scandir(directory) if not entry.name.startswith(_OWN_NAMES)]
         except OSError as error:
             raise storage_error(f"cannot make a gallery in {directory}", error) from error
-        if (directory / MANIFEST_NAME).exists():
-            raise GalleryError(f"{directory} is a gallery already", hint=f"Open it: peyda search --gallery {directory}")
         if strangers:
             raise GalleryError(
                 f"{directory} holds other files, e.g. {strangers[0]!r}",
@@ -189,10 +191,14 @@ class GalleryDirectory:
             created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         )
         made = cls(directory, manifest)
-        # The manifest comes last: a directory with one has all its parts, so readers need no "not yet" branches.
-        made.catalog().close()
-        made.store().close()
-        write_json_atomically(directory / MANIFEST_NAME, manifest.to_dict())
+        with WriterLock(directory):
+            if (directory / MANIFEST_NAME).exists():
+                hint = f"Search it: peyda search TEXT --gallery {directory}"
+                raise GalleryError(f"{directory} is a gallery already", hint=hint)
+            # The manifest comes last: a directory with one has all its parts, so readers need no "not yet" branches.
+            made.catalog().close()
+            made.store().close()
+            write_json_atomically(directory / MANIFEST_NAME, manifest.to_dict())
         return made
 
     @classmethod
@@ -215,7 +221,12 @@ class GalleryDirectory:
         try:
             opened = cls.open(path)
         except GalleryNotFound:
-            return cls.create(path, encoder, model=model)
+            try:
+                return cls.create(path, encoder, model=model)
+            except GalleryError:
+                if not (Path(path) / MANIFEST_NAME).exists():
+                    raise
+                opened = cls.open(path)  # somebody else made it in the meantime
         opened.check(encoder)
         return opened
 

@@ -19,13 +19,12 @@ from peyda.gallery.commit import Encoded, Outcome
 from peyda.gallery.directory import GalleryDirectory
 from peyda.gallery.pipeline import core_count
 from peyda.gallery.scan import Found, distinct_roots, walk
-from peyda.gallery.workers import Workers
+from peyda.gallery.workers import CHUNK, Workers
 from peyda.types import Skipped
 
 SAMPLE = 64
 _CATALOG_BYTES = 600  # a row of the catalogue with its indexes, measured on paths of some 80 bytes
 _STORE_BYTES = 200  # of the store, apart from the vector itself
-_SAMPLE_CHUNK = 4  # small, so that the sample is shared evenly among the threads
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,8 +158,8 @@ def _measure(encoder: Encoder, sample: Sequence[Found], count: int) -> tuple[flo
     outcomes: list[Outcome] = []
     started = time.perf_counter()
     with Workers(encoder, count, lambda _: False) as workers:
-        for start in range(0, len(sample), _SAMPLE_CHUNK):
-            workers.submit([ToRead(found, False) for found in sample[start : start + _SAMPLE_CHUNK]])
+        for start in range(0, len(sample), CHUNK):
+            workers.submit([ToRead(found, False) for found in sample[start : start + CHUNK]])
         while workers.in_flight:
             outcomes += workers.collect(1.0) or ()
     return len(outcomes) / (time.perf_counter() - started), outcomes

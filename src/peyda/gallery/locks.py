@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import socket
 import time
 from dataclasses import dataclass
 from datetime import datetime
@@ -183,6 +182,8 @@ def _is_locked(path: Path) -> bool:
 
 
 def _whoami() -> dict[str, Any]:
+    import socket
+
     since = datetime.fromtimestamp(time.time()).isoformat(sep=" ", timespec="seconds")
     return {"pid": os.getpid(), "host": socket.gethostname(), "since": since}
 

@@ -11,7 +11,7 @@ import contextlib
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -19,7 +19,7 @@ from peyda.encoders import Encoder
 from peyda.errors import DataError, EngineError
 from peyda.gallery.catalog import Catalog
 from peyda.gallery.changes import STILL_SKIPPED, TO_READ, UNCHANGED, Changes, ToRead
-from peyda.gallery.commit import Committer, Encoded, sweep
+from peyda.gallery.commit import Committer, Encoded, Outcome, sweep
 from peyda.gallery.directory import GalleryDirectory
 from peyda.gallery.locks import WriterLock
 from peyda.gallery.reasons import FLEETING_REASONS, MISSING_FOLDER
@@ -203,7 +203,11 @@ class _Run:
         return bool(self._committer.to_encode)
 
     def _collect(self, workers: Workers, timeout_s: float) -> None:
-        for outcome in workers.collect(timeout_s) or ():
+        self._take(workers.collect(timeout_s) or ())
+        self._report(None)
+
+    def _take(self, outcomes: Iterable[Outcome]) -> None:
+        for outcome in outcomes:
             self._committer.add(outcome)
             self._done += 1
             is_skipped = isinstance(outcome, Skipped)
@@ -211,11 +215,10 @@ class _Run:
             self._embedded += isinstance(outcome, Encoded)
             self._added += not is_skipped
             self._current = outcome.path if isinstance(outcome, Skipped) else outcome.found.path
-        self._report(None)
 
     def _drain(self, workers: Workers) -> None:
-        while workers.in_flight:
-            self._collect(workers, _POLL_S)
+        while workers.in_flight:  # without a word to `progress`, which may be what failed
+            self._take(workers.collect(_POLL_S) or ())
 
     def _chunks(self) -> Iterator[list[ToRead]]:
         source = self._changes.to_read()

@@ -119,8 +119,10 @@ class Accelerator:
         return self._edge
 
     def _load(self, record: Record) -> EdgeStore | None:
-        from peyda.gallery.store.edge import EdgeStore
-
+        try:
+            from peyda.gallery.store.edge import EdgeStore
+        except ImportError:  # no engine for this platform
+            return None
         path = self.directory / record.shard
         edge = None
         try:

@@ -8,6 +8,7 @@ scanned. So an index that is missing, stale, broken or open elsewhere costs time
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from os import PathLike
 from pathlib import Path
@@ -135,13 +136,13 @@ class AutoStore:
         the old index. Call it at the end of an indexing run, or from a thread of a long-lived server.
 
         Args:
-            force: Build even when the gallery is small or the index fresh.
+            force: Build even when the gallery is small or the index fresh (never on a read-only disk).
             should_stop: Asked often; True gives up, and the old index stays.
 
         Raises:
             EngineError: Building failed. Searches are not affected.
         """
-        if not force and not self.needs_optimize():
+        if not (force or self.needs_optimize()) or not os.access(self.directory, os.W_OK):
             return False
         from peyda.gallery.store.build import build_in_child
 

@@ -17,7 +17,6 @@ from pathlib import Path
 
 import numpy as np
 
-import peyda
 from peyda.errors import EngineError, PeydaError
 from peyda.gallery.store.accelerator import FORMAT, Accelerator, Record
 from peyda.gallery.store.edge import EdgeStore
@@ -29,6 +28,7 @@ from peyda.types import Point
 
 READ_ROWS = 2048
 POLL_S = 0.05
+_HINT = "searches stay exact, only slower; free memory and disk space, then run `peyda index` again"
 _EXIT_BUILT, _EXIT_BUSY, _EXIT_FAILED = 0, 3, 1
 
 
@@ -116,12 +116,15 @@ def build_in_child(directory: Path, dim: int, should_stop: Callable[[], bool] | 
         EngineError: The child failed; the old index, if any, still counts.
     """
     command = [sys.executable, "-m", "peyda.gallery.store.build", os.fspath(directory), str(dim)]
-    package_root = str(Path(peyda.__file__).resolve().parent.parent)
+    package_root = str(Path(__file__).resolve().parents[3])
     paths = [package_root, *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
-    child = subprocess.Popen(
-        command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-    )
+    try:
+        child = subprocess.Popen(
+            command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
+    except OSError as error:
+        raise EngineError(f"the vector index cannot be built: {error}", hint=_HINT) from error
     with child:
         try:
             while True:
@@ -137,8 +140,7 @@ def build_in_child(directory: Path, dim: int, should_stop: Callable[[], bool] | 
     if child.returncode in (_EXIT_BUILT, _EXIT_BUSY) or (child.returncode < 0 and should_stop is not None):
         return child.returncode == _EXIT_BUILT
     last_line = complaint.decode("utf-8", "replace").strip().rpartition("\n")[2]
-    hint = "searches stay exact, only slower; free memory and disk space, then run `peyda index` again"
-    raise EngineError(f"building the vector index failed: {last_line or child.returncode}", hint=hint)
+    raise EngineError(f"building the vector index failed: {last_line or child.returncode}", hint=_HINT)
 
 
 def main(arguments: list[str]) -> int:

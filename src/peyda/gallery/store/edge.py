@@ -26,7 +26,7 @@ from peyda.types import Float32, Int64, Point, ScoredId, Where
 
 HNSW_M = 32
 HNSW_EF_CONSTRUCT = 128
-MIN_EF = 256
+MIN_EF = 400
 MIN_CANDIDATES = 100
 OVERSAMPLING = 4
 UPSERT_POINTS = 500
