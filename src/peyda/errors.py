@@ -13,7 +13,7 @@ PeydaError                    what happened + a hint that names the fix
 │   ├── GalleryTooNew         made by a newer Peyda
 │   ├── GalleryCorrupt        files that contradict each other
 │   └── GalleryBusy           another indexer is writing
-├── EngineError               the vector engine underneath
+├── EngineError               an engine underneath: of vectors, or of translations
 ├── StorageError              the disk: full, read-only, vanished
 └── ServerError               a Peyda server that answered wrongly
 ```
@@ -94,7 +94,7 @@ class GalleryBusy(GalleryError):
 
 
 class EngineError(PeydaError):
-    """The vector engine failed."""
+    """An engine underneath failed: of vectors, or of translations."""
 
 
 class StorageError(PeydaError):

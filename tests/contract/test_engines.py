@@ -76,6 +76,13 @@ HTTP_ENGINES = {"openai": _openai, "google": _google}
 ENGINES = {**HTTP_ENGINES, "ctranslate2": _ctranslate2}
 
 
+@pytest.fixture(autouse=True)
+def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The service is on this machine, whatever proxy the environment names."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+
+
 @pytest.fixture
 def service() -> Iterator[TranslationService]:
     with TranslationService() as running:

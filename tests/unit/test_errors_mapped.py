@@ -13,7 +13,7 @@ from peyda.cli import exit_codes
 from peyda.cli.main import run_reporting
 
 TREE = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, errors.PeydaError)]
-LEAVES = [kind for kind in TREE if not kind.__subclasses__()]
+LEAVES = [kind for kind in TREE if not set(TREE) & set(kind.__subclasses__())]
 
 
 def make(kind: type[errors.PeydaError]) -> errors.PeydaError:

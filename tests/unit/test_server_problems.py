@@ -17,7 +17,7 @@ from peyda.server.problems import STATUS_OF_ERROR, Problem, install_problem_hand
 from peyda.server.replies import AsciiJSONResponse
 
 TREE = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, errors.PeydaError)]
-LEAVES = [kind for kind in TREE if not kind.__subclasses__()]
+LEAVES = [kind for kind in TREE if not set(TREE) & set(kind.__subclasses__())]
 MEMBERS = {"type", "title", "status", "detail", "hint"}
 
 

@@ -37,11 +37,13 @@ class ReadOptions:
             English and Persian.
         encoding: Of a text file; "" is UTF-8, or UTF-16 where a byte-order mark says so.
         header: The column names of a CSV or TSV file without a header line.
+        images_dir: Where photographs go that a data set carries inside; "" leaves them.
     """
 
     language: str = ""
     encoding: str = ""
     header: tuple[str, ...] = ()
+    images_dir: str = ""
 
 
 DEFAULT_OPTIONS = ReadOptions()

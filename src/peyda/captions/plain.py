@@ -30,6 +30,12 @@ _DELIMITERS = ",;\t|"  # what the field's "CSV" files are separated by; the head
 _FIELD_CHARS = 16 << 20
 """Longest field of a CSV file. A caption of a million characters is read; a quote that never closes is found out."""
 
+_CAPTION_LISTS = {
+    **{name: name for name in (*CAPTION_NAMES, "caption_en", "caption_fa")},
+    **{f"{name}s": name for name in ("caption", "comment", "sentence", "text")},
+}
+"""Column that may hold a list of captions → what one of them is called."""
+
 _IMAGE_SUFFIX = re.compile(r"\.(jpe?g|png|webp|gif|bmp|tiff?|avif|heic)$", re.IGNORECASE)
 _KNOWN_NAMES = {*IMAGE_NAMES, *URL_NAMES, *CAPTION_NAMES, *ID_NAMES, "caption_id", "caption_en", "caption_fa"}
 
@@ -160,20 +166,36 @@ def _read_jsonl(path: str, options: ReadOptions) -> Rows:
             except (ValueError, RecursionError) as error:
                 yield SkippedRow(line, "bad_json", f"not JSON: {error}")
                 continue
-            yield _record(line, value)
+            yield from _record(line, value)
 
 
 def _read_json(path: str, options: ReadOptions) -> Rows:
     """A list of objects; `line` counts the objects."""
     with open_text(path, options.encoding) as file:
         for number, (_, value) in enumerate(items(file, path), start=1):
-            yield _record(number, value)
+            yield from _record(number, value)
 
 
-def _record(line: int, value: Any) -> Row | SkippedRow:
-    if isinstance(value, dict):
-        return Row(line, {str(name).strip(): as_text(one) for name, one in value.items()})
-    return SkippedRow(line, "bad_json", "not a JSON object")
+def _record(line: int, value: Any) -> Rows:
+    if not isinstance(value, dict):
+        yield SkippedRow(line, "bad_json", "not a JSON object")
+        return
+    for one in exploded(value):
+        yield Row(line, {str(name).strip(): as_text(part) for name, part in one.items()})
+
+
+def exploded(record: dict[str, Any]) -> list[dict[str, Any]]:
+    """A record with a list of captions as a record for each of them; any other as itself.
+
+    >>> exploded({"image": "a", "captions": ["x", "y"]})
+    [{'image': 'a', 'caption': 'x'}, {'image': 'a', 'caption': 'y'}]
+    """
+    for name, value in record.items():
+        if name not in _CAPTION_LISTS or not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+            continue
+        rest = {other: one for other, one in record.items() if other != name}
+        return [rest | {_CAPTION_LISTS[name]: one} for one in value]
+    return [record]
 
 
 def _parquet(path: str) -> Any:
@@ -204,7 +226,12 @@ def _open_parquet(path: str) -> Iterator[Any]:
 
 def _parquet_columns(path: str, options: ReadOptions) -> Sequence[str]:
     with _open_parquet(path) as file:
-        return [str(name) for name in file.schema_arrow.names]
+        return [
+            _CAPTION_LISTS.get(field.name, field.name)
+            if str(field.type).startswith(("list", "large_list"))
+            else field.name
+            for field in file.schema_arrow
+        ]
 
 
 def _read_parquet(path: str, options: ReadOptions) -> Rows:
@@ -213,7 +240,8 @@ def _read_parquet(path: str, options: ReadOptions) -> Rows:
         for batch in file.iter_batches(batch_size=8192):
             names = [str(name) for name in batch.schema.names]
             for values in zip(*(column.to_pylist() for column in batch.columns), strict=True):
-                yield Row(line, {name: as_text(value) for name, value in zip(names, values, strict=True)})
+                for one in exploded(dict(zip(names, values, strict=True))):
+                    yield Row(line, {name: as_text(value) for name, value in one.items()})
                 line += 1
 
 

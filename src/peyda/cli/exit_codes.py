@@ -15,7 +15,7 @@
 | 13 | the gallery was written by a newer Peyda |
 | 14 | files of the gallery contradict each other |
 | 15 | another process is indexing into the gallery |
-| 20 | the vector engine failed |
+| 20 | an engine failed or refuses to go on: of vectors, or of translations (a ban, a wrong key) |
 | 21 | the disk is full, read-only or gone |
 | 22 | a Peyda server answered wrongly |
 | 70 | a bug in Peyda (sysexits.h: EX_SOFTWARE) |

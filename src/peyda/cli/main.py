@@ -30,6 +30,7 @@ VERBS: Mapping[str, str] = MappingProxyType(
         "models": "Look at the models that are here: list, show.",
         "doctor": "Say what works on this machine, and what to do about the rest.",
         "demo": "Try everything out on sample photographs.",
+        "captions": "Caption tables: convert, show, fetch their photographs, crawl.",
         "translate": "Give the captions of a table Persian translations.",
         "evaluate": "Measure a model: evaluate retrieval.",
         "score": "Score translated captions, each score in a column of its own.",

@@ -53,8 +53,8 @@ def quantize_backbone(source: Path, target: Path, calibration: Sequence[Float32]
                 per_channel=True,
                 activation_type=QuantType.QUInt8,
                 weight_type=QuantType.QInt8,
-                # Without "Clip" (ReLU6) and "Pad" each convolution would leave and re-enter int8: slower, and at cosine 0.82
-                # of the float embedding instead of 0.99 (docs/log.md).
+                # Without "Clip" (ReLU6) and "Pad" each convolution would leave and re-enter int8: slower, and at
+                # cosine 0.82 of the float embedding instead of 0.99 (docs/log.md).
                 op_types_to_quantize=["Conv", "Add", "Clip", "Pad"],
             )
     finally:

@@ -80,7 +80,7 @@ class TuneRecipe:
     head_learning_rate: float = 3e-4
     weight_decay: float = 0.05
     drop_rate: float = 0.2
-    ema: float = 0.998
+    ema: float = 0.98
     crop: float = 0.7
     """Smallest share of a side that a random crop keeps."""
     anchor: float = 0.0

@@ -5,7 +5,8 @@ Does not score: what a translation is worth is `peyda.quality`'s business.
 
 from __future__ import annotations
 
-from peyda.translate.job import Progress, TranslationSummary, translate_table
+from peyda.translate.crew import Progress
+from peyda.translate.job import TranslationSummary, translate_table
 from peyda.translate.pace import RetryPolicy
 from peyda.translate.protocol import (
     FAILURES,

@@ -86,8 +86,16 @@ class GoogleEngine:
         """Close connections and the loop."""
         if self._is_closed:
             return
-        self._run(self._translator.client.aclose())
+        self._run(self._close())
         self._end_loop()
+
+    async def _close(self) -> None:
+        """End what still runs (a second Ctrl-C does not wait for it), then the connections."""
+        running = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+        await self._translator.client.aclose()
 
     def _end_loop(self) -> None:
         self._is_closed = True

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -23,25 +22,14 @@ from peyda.captions.reading import CaptionReader, open_reader
 from peyda.captions.writing import check_writable, open_writer
 from peyda.errors import DataError, StorageError
 from peyda.translate.cache import TranslationCache
+from peyda.translate.crew import Crew, Progress
 from peyda.translate.pace import RetryPolicy
-from peyda.translate.protocol import Engine, Failed, Outcome, Translated, TranslationStopped
+from peyda.translate.protocol import Engine, Failed, TranslationStopped
 from peyda.translate.rows import Counts, Existing, RowPlan
 from peyda.translate.schedule import Item, Schedule
 from peyda.translate.source import source_key
 
 _LOOKUP_ROWS = 2_000
-_PROGRESS_EVERY_S = 0.2
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a run is, in distinct texts; `total` is None while the table is still being looked through."""
-
-    done: int
-    total: int | None = None
-    failed: int = 0
-    rate: float = 0.0
-    eta_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +102,7 @@ def translate_table(
         format: Format of `source`; None guesses.
         options: Encoding and such of `source`.
         policy: Tries, waits, patience.
-        concurrency: Calls at a time; the engine's own when None.
+        concurrency: Calls at a time; the engine's own when None, and 1 for an engine that takes no more.
         calls_per_s: Rate of calls; the engine's own when None, no limit when 0.
         progress: Is told a few times a second.
         should_stop: Is asked a few times a second; True ends the run in good order.
@@ -132,7 +120,7 @@ def translate_table(
         return job.run(
             opened,
             policy or RetryPolicy(),
-            concurrency or engine.concurrency,
+            1 if engine.concurrency == 1 else concurrency or engine.concurrency,
             engine.calls_per_s if calls_per_s is None else calls_per_s or None,
             progress or (lambda _: None),
             should_stop or (lambda: False),
@@ -211,7 +199,7 @@ class _Job:
             return TranslationSummary(self._engine.label, is_complete=False, seconds=self._seconds())
         batch_size = max(1, self._engine.batch_size)
         schedule = Schedule(self._fresh(wanted), batch_size=batch_size, policy=policy, calls_per_s=calls_per_s)
-        crew = _Crew(self._engine, schedule, cache, len(wanted), progress)
+        crew = Crew(self._engine, schedule, cache, len(wanted), progress)
         try:
             crew.work(concurrency, should_stop)
         except TranslationStopped as error:
@@ -324,87 +312,3 @@ def _stamp(path: str) -> tuple[int, int] | None:
     except OSError:
         return None
     return stat.st_size, stat.st_mtime_ns
-
-
-class _Crew:
-    """Threads that ask the engine and store what it says."""
-
-    def __init__(
-        self,
-        engine: Engine,
-        schedule: Schedule,
-        cache: TranslationCache,
-        total: int,
-        progress: Callable[[Progress], None],
-    ) -> None:
-        self._engine = engine
-        self._schedule = schedule
-        self._cache = cache
-        self._total = total
-        self._progress = progress
-        self._lock = threading.Lock()
-        self.translated = 0
-        self._failed = 0
-        self.is_complete = False
-
-    def work(self, concurrency: int, should_stop: Callable[[], bool]) -> None:
-        """Work until everything is decided or the run is stopped.
-
-        Raises:
-            Exception: What stopped the run, from whichever thread.
-        """
-        count = max(1, min(concurrency, self._total))
-        # Daemons: a second Ctrl-C must not wait for a service that hangs.
-        threads = [threading.Thread(target=self._serve, daemon=True, name=f"translate-{n}") for n in range(count)]
-        begun_s = time.monotonic()
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            while thread.is_alive():
-                thread.join(_PROGRESS_EVERY_S)
-                self._report(begun_s)
-                if should_stop():
-                    self._schedule.stop()
-        self._store(self._schedule.finish())
-        self._report(begun_s)
-        self.is_complete = not self._schedule.is_stopped
-
-    def _serve(self) -> None:
-        try:
-            while (batch := self._schedule.take()) is not None:
-                outcomes = self._ask([item.source for item in batch])
-                self._store(self._schedule.settle(batch, outcomes))
-        except BaseException as error:  # noqa: BLE001 - raised again by finish(), in the thread that waits for the run
-            self._schedule.stop(error)
-
-    def _ask(self, sources: Sequence[str]) -> list[Outcome]:
-        try:
-            outcomes = list(self._engine.translate(sources))
-        except TranslationStopped:
-            raise
-        except Exception as error:  # noqa: BLE001 - a library that stumbles over one text must not end the run
-            return [Failed("crashed", f"{type(error).__name__}: {str(error)[:200]}", may_pass=True) for _ in sources]
-        if len(outcomes) != len(sources):
-            return [Failed("wrong_count", may_pass=True) for _ in sources]
-        return outcomes
-
-    def _store(self, decided: Sequence[tuple[Item, Outcome]]) -> None:
-        translations: dict[bytes, str] = {}
-        failures: dict[bytes, Failed] = {}
-        for item, outcome in decided:
-            if isinstance(outcome, Translated):
-                # Half a surrogate pair, which JSON can spell, is no text that a file could hold.
-                translations[item.key] = outcome.text.encode(errors="ignore").decode()
-            else:
-                failures[item.key] = outcome
-        self._cache.put(translations, failures)
-        with self._lock:
-            self.translated += len(translations)
-            self._failed += len(failures)
-
-    def _report(self, begun_s: float) -> None:
-        with self._lock:
-            done, failed = self.translated + self._failed, self._failed
-        seconds = time.monotonic() - begun_s
-        rate = done / seconds if seconds > 0 else 0.0
-        self._progress(Progress(done, self._total, failed, rate, (self._total - done) / rate if rate else None))

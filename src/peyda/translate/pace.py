@@ -42,7 +42,7 @@ class RetryPolicy:
 
         >>> [RetryPolicy(backoff_s=1).wait_s(tried) for tried in (1, 2, 3)]
         [1.0, 2.0, 4.0]
-        >>> RetryPolicy(backoff_s=1).wait_s(3, jitter=0), RetryPolicy(backoff_s=1).wait_s(1, asked_s=30)
+        >>> RetryPolicy(backoff_s=1).wait_s(3, jitter=0), RetryPolicy(backoff_s=1).wait_s(1, asked_s=30.0)
         (2.0, 30.0)
         """
         own = min(self.backoff_s * 2.0 ** min(tried - 1, 60), self.longest_wait_s)

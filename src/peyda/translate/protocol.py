@@ -76,8 +76,8 @@ class Failed:
         return self.code in SERVICE_FAILURES
 
     def __str__(self) -> str:
-        """What a table's error column holds: "code: sentence"."""
-        return f"{self.code}: {self.detail or FAILURES[self.code]}"
+        """What a table's error column holds: "code: sentence", one line."""
+        return f"{self.code}: {' '.join(self.detail.split()) or FAILURES[self.code]}"
 
 
 Outcome = Translated | Failed

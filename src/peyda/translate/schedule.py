@@ -61,6 +61,7 @@ class Schedule:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._fresh: Iterator[Item] | None = fresh
+        self._ahead: list[Item] = []
         self._batch_size = batch_size
         self._policy = policy
         self._interval_s = 1 / calls_per_s if calls_per_s else 0.0
@@ -73,6 +74,7 @@ class Schedule:
         self._in_flight = 0
         self._next_call_s = 0.0
         self._is_ailing = False
+        self._has_ever_succeeded = False
         self._is_stopped = False
         self._error: BaseException | None = None
 
@@ -83,18 +85,22 @@ class Schedule:
         """
         with self._changed:
             while not self._is_stopped:
+                if not self._waiting and not self._has_fresh() and not self._in_flight:
+                    self._changed.notify_all()
+                    return None
                 now = self._clock()
                 wait_s: float | None = self._next_call_s - now
                 if wait_s is not None and wait_s <= 0:
                     batch, wait_s = self._next_batch(now)
                     if batch:
                         return self._sent(batch, now)
-                    if wait_s is None and not self._in_flight and not self._is_stopped:
-                        self._changed.notify_all()
-                        return None
                 if not self._is_stopped:
-                    self._changed.wait(wait_s)
+                    self._wait(wait_s)
             return None
+
+    def _wait(self, seconds: float | None) -> None:
+        """Wait for another thread's news, or until the time has come."""
+        self._changed.wait(seconds)
 
     def _sent(self, batch: list[Item], now: float) -> list[Item]:
         self._in_flight += 1
@@ -127,15 +133,27 @@ class Schedule:
             heapq.heappush(self._waiting, one)
         return batch
 
+    def _has_fresh(self) -> bool:
+        """Whether a fresh text is left; reads one ahead."""
+        if not self._ahead and self._fresh is not None:
+            self._ahead = self._read(1)
+        return bool(self._ahead)
+
     def _fresh_batch(self) -> list[Item]:
+        if not self._has_fresh():
+            return []
+        batch, self._ahead = self._ahead, []
+        return batch + self._read(self._batch_size - len(batch))
+
+    def _read(self, count: int) -> list[Item]:
         if self._fresh is None:
             return []
         try:
-            batch = list(itertools.islice(self._fresh, self._batch_size))
+            batch = list(itertools.islice(self._fresh, count))
         except Exception as error:  # noqa: BLE001 - raised again by finish(), in the thread that waits for the run
             self._stop(error)
             return []
-        if len(batch) < self._batch_size:
+        if len(batch) < count:
             self._fresh = None
         return batch
 
@@ -152,7 +170,7 @@ class Schedule:
             now = self._clock()
             has_succeeded = any(isinstance(outcome, Translated) for outcome in outcomes)
             if has_succeeded:
-                self._is_ailing = False
+                self._is_ailing, self._has_ever_succeeded = False, True
                 decided += self._suspects
                 self._suspects = []
             for item, outcome in zip(batch, outcomes, strict=True):
@@ -182,13 +200,16 @@ class Schedule:
             return [(item, failed)]
         self._suspects.append((item, failed))
         if self._policy.patience and len(self._suspects) >= self._policy.patience:
-            self._stop(
-                TranslationStopped(
-                    f"the service failed {len(self._suspects)} times in a row, last with {failed}",
-                    hint="what is done is kept: run the same command again when the service is well",
-                )
-            )
+            self._stop(self._outage())
         return []
+
+    def _outage(self) -> TranslationStopped:
+        (_, last), count = self._suspects[-1], len(self._suspects)
+        return TranslationStopped(
+            f"the service failed for {count} texts in a row and for none in between, last with {last}",
+            hint="what is done is kept: run the same command again when the service is well "
+            "(--patience 0 marks such texts as failed instead)",
+        )
 
     def _pause(self, failed: Failed, now: float) -> None:
         """The service asked to be left alone: all threads do."""
@@ -220,10 +241,14 @@ class Schedule:
     def finish(self) -> list[Settled]:
         """After the last `settle`: the failures that were held back; none of them when the run was stopped.
 
+        A run in which the service took no text at all, and failed for some, counts as stopped by it.
+
         Raises:
             Exception: What stopped the run.
         """
         with self._changed:
+            if self._policy.patience and self._suspects and not self._has_ever_succeeded:
+                self._stop(self._outage())  # few texts, and the service took none of them
             if self._error is not None:
                 raise self._error
             suspects, self._suspects = self._suspects, []

@@ -8,14 +8,15 @@ import unicodedata
 from peyda.translate.protocol import Failed
 
 _KEY_BYTES = 16
+_JOINERS = "\u200c\u200d"  # letters' shapes and composed emoji
 
 
 def normalize_source(text: str) -> str:
-    r"""One form of an English caption: composed characters, blanks squeezed, no control characters.
+    r"""One form of an English caption: composed characters, blanks squeezed, no controls, nothing invisible.
 
     Idempotent. Letter case and punctuation stay: they change translations.
 
-    >>> normalize_source(" Two  dogs\\n play .\\x00")
+    >>> normalize_source(" Two  dogs\n play .\x00")
     'Two dogs play .'
     """
     if not (text.isascii() and text.isprintable()):
@@ -25,8 +26,8 @@ def normalize_source(text: str) -> str:
 
 
 def _is_text(char: str) -> bool:
-    """False for controls and for what no encoding can carry (lone surrogates)."""
-    return unicodedata.category(char) not in {"Cc", "Cs"}
+    """False for controls, for what no encoding can carry (lone surrogates) and for the invisible, joiners apart."""
+    return unicodedata.category(char) not in {"Cc", "Cf", "Cs"} or char in _JOINERS
 
 
 def source_key(source: str) -> bytes:

@@ -102,7 +102,7 @@ def check_public(ip: str) -> None:
     Raises:
         WebFailure: "private_address".
     """
-    number = ipaddress.ip_address(ip.split("%")[0])
+    number: ipaddress.IPv4Address | ipaddress.IPv6Address = ipaddress.ip_address(ip.split("%")[0])
     if isinstance(number, ipaddress.IPv6Address):
         inner = number.ipv4_mapped or number.sixtofour or (number.teredo[1] if number.teredo else None)
         if inner is None and number in _NAT64:
@@ -110,6 +110,6 @@ def check_public(ip: str) -> None:
         if inner is not None and not inner.is_global:
             raise WebFailure("private_address", str(number))
         if number.ipv4_mapped is not None:
-            number = number.ipv4_mapped  # type: ignore[assignment]  # judged as what it stands for
+            number = number.ipv4_mapped  # judged as what it stands for
     if not number.is_global or number.is_multicast:
         raise WebFailure("private_address", str(number))

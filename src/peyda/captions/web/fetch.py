@@ -133,7 +133,7 @@ class _Job:
         self._ledger = ledger
         self._progress = progress
         self._summary = FetchSummary()
-        self._taken = {_mark(entry.image): _mark(url) for url, entry in known.items() if entry.image}
+        self._taken = {_mark(entry.image.casefold()): _mark(url) for url, entry in known.items() if entry.image}
         self._lock = threading.Lock()
 
     def run(self, wanted: Callable[[], Iterator[_Wanted]]) -> FetchSummary:
@@ -179,7 +179,7 @@ class _Job:
         if name is not None:
             with self._lock:
                 # Two names that differ in case are one file on some disks.
-                if self._taken.setdefault(_mark(name), _mark(wanted.url)) == _mark(wanted.url):
+                if self._taken.setdefault(_mark(name.casefold()), _mark(wanted.url)) == _mark(wanted.url):
                     return name
         return name_by_address(wanted.url, picture)
 
@@ -213,7 +213,8 @@ class _Job:
 
 
 def _mark(text: str) -> int:
-    return int.from_bytes(hashlib.blake2b(text.casefold().encode("utf-8", "surrogatepass"), digest_size=8).digest())
+    """64 bits of hash: a million addresses are remembered in some tens of megabytes."""
+    return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest())
 
 
 def _host_of(wanted: _Wanted) -> str:

@@ -112,11 +112,12 @@ class Schedule(Generic[_Item, _Value]):
             _, _, name, item, tries = heapq.heappop(self._retries)
             self._queue(name, item, tries)
         while not self._is_read and self._waiting + len(self._retries) < _WINDOW:
-            item = next(self.items, None)
-            if item is None:
+            try:
+                fresh = next(self.items)
+            except StopIteration:
                 self._is_read = True
             else:
-                self._queue(self.host_of(item), item, 0)
+                self._queue(self.host_of(fresh), fresh, 0)
 
     def _queue(self, name: str, item: _Item, tries: int) -> None:
         host = self._hosts.setdefault(name, _Host())
