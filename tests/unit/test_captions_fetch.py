@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import socket
+import ssl
 import struct
+import subprocess
+import threading
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -383,8 +387,6 @@ def test_an_error_that_is_no_failure_of_an_address_ends_the_run() -> None:
 
 
 def test_stop_ends_requests_under_way(server: StrangeServer) -> None:
-    import threading
-
     asking = client(timeout_s=20, deadline_s=20)
     threading.Timer(0.2, asking.stop).start()
     with pytest.raises(WebFailure):
@@ -415,3 +417,46 @@ def test_names_that_are_safe() -> None:
     assert safe_name("val2014\\COCO 1.jpg") == "val2014/COCO 1.jpg"
     assert safe_name("سگ.jpg") == "سگ.jpg"
     assert safe_name("س" * 100 + ".jpg") is None  # longer than many disks take
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """A certificate of localhost that nobody but the test trusts, with its key."""
+    tool = shutil.which("openssl")
+    if tool is None:
+        pytest.skip("the openssl command is not installed")
+    made = tmp_path / "localhost.pem"
+    words = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost"
+    extension = ["-addext", "subjectAltName=DNS:localhost"]
+    subprocess.run(
+        [tool, *words.split(), *extension, "-keyout", made, "-out", tmp_path / "cert.pem"],
+        check=True,
+        capture_output=True,
+    )
+    made.write_bytes(made.read_bytes() + (tmp_path / "cert.pem").read_bytes())
+    return made
+
+
+def test_https_is_checked_against_the_name(
+    server: StrangeServer, certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    port = server.server_address[1]
+    server.routes["/host"] = lambda request: request.reply(request.headers["Host"].encode(), "text/plain")
+    server.routes["/down"] = lambda request: request.reply(b"", status=302, Location=f"http://localhost:{port}/ok/1")
+    with pytest.raises(WebFailure, match="tls"):
+        client().get(f"https://localhost:{port}/ok/1", limit_bytes=9999)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    asking = client()
+    assert asking.get(f"https://localhost:{port}/ok/1", limit_bytes=9999).body == picture()
+    assert asking.get(f"https://localhost:{port}/host", limit_bytes=99).body == f"localhost:{port}".encode()
+    with pytest.raises(WebFailure, match="tls"):
+        asking.get(f"https://127.0.0.1:{port}/ok/1", limit_bytes=9999)
+    with pytest.raises(WebFailure, match="redirect"):
+        asking.get(f"https://localhost:{port}/down", limit_bytes=9999)
+    patient = client(timeout_s=20, deadline_s=20)
+    threading.Timer(0.3, patient.stop).start()
+    with pytest.raises(WebFailure):
+        patient.get(f"https://localhost:{port}/hang", limit_bytes=9)

@@ -26,12 +26,13 @@ from __future__ import annotations
 from peyda.captions import hub as _hub  # noqa: F401 - registers its format
 from peyda.captions import plain as _plain  # noqa: F401 - registers its formats
 from peyda.captions import published as _published  # noqa: F401 - registers its formats, to be asked before the plain ones
+from peyda.captions.appending import append_writer
 from peyda.captions.formats import ReadOptions, SkippedRow, TableFormat, format_of, known_formats, register_format
 from peyda.captions.reading import CaptionReader, CaptionRow, open_reader
 from peyda.captions.resolve import ResolvedImages, resolve_images
 from peyda.captions.schema import COLUMNS, KEY, is_score, key_columns, ordered, photo_name, row_key
 from peyda.captions.table import CaptionTable, read_captions
-from peyda.captions.writing import TableWriter, append_writer, check_writable, open_writer
+from peyda.captions.writing import TableWriter, check_writable, open_writer
 
 __all__ = [
     "COLUMNS",

@@ -1,9 +1,8 @@
-"""Writing caption tables as a stream: at once or not at all, or row by row for jobs that may be killed.
+"""Writing caption tables as a stream, at once or not at all: beside the table, renamed when all is well.
 
-`open_writer` writes beside the table and renames at the end. `append_writer` adds to a file that an earlier run began:
-a half-written last row is cut off first. What is written reads back the same, with one exception each: TSV has no way
-to hold a tab or a line break (they become spaces), and text that is no Unicode (half a surrogate pair) becomes U+FFFD
-everywhere but in JSON lines.
+What is written reads back the same, with two exceptions: TSV has no way to hold a tab or a line break (they become
+spaces), and text that is no Unicode (half a surrogate pair) becomes U+FFFD everywhere but in JSON lines. Jobs that
+write row by row and may be killed have `appending`.
 """
 
 from __future__ import annotations
@@ -64,56 +63,23 @@ def open_writer(path: str | os.PathLike[str], columns: Sequence[str]) -> Iterato
     """
     name = os.fspath(path)
     check_writable(name)
-    columns = _checked(columns)
-    with _storage(name), ExitStack() as undo:
+    columns = checked(columns)
+    with storage(name), ExitStack() as undo:
         temporary = _temporary(name)
         undo.callback(_remove, temporary)
         opened = undo.enter_context(ExitStack())  # closed before the file is removed
         writer = opened.enter_context(_opened(temporary, name, columns))
         undo = undo.pop_all()
     try:
-        yield _Guarded(writer, name)
+        yield GuardedWriter(writer, name)
     except BaseException:
         with suppress(OSError):
             undo.__exit__(*sys.exc_info())
         raise
-    with _storage(name), undo:
+    with storage(name), undo:
         opened.close()
         _sync(temporary)
         os.replace(temporary, name)
-
-
-@contextmanager
-def append_writer(path: str | os.PathLike[str], columns: Sequence[str]) -> Iterator[TableWriter]:
-    """Add rows to a table that may be there already; rows are kept as they are written, whatever happens later.
-
-    Opening it mends the end of the file: do so before reading what earlier runs wrote.
-
-    Args:
-        path: CSV, TSV or JSON lines by its ending; neither Parquet nor compressed files can be added to.
-        columns: All columns, in order; those of the file, if it is there.
-
-    Raises:
-        DataError: The format cannot be added to, or the file has other columns.
-        StorageError: The file cannot be written.
-    """
-    name = os.fspath(path)
-    columns = _checked(columns)
-    if not name.lower().endswith((".csv", ".tsv", ".jsonl", ".ndjson")):
-        raise DataError(f"rows cannot be added to {name}", hint="use .jsonl, .csv or .tsv, and convert it at the end")
-    with _storage(name):
-        os.makedirs(os.path.dirname(name) or ".", exist_ok=True)
-        is_lines = name.lower().endswith((".jsonl", ".ndjson"))
-        has_rows = (_end_last_line(name) if is_lines else False) or _cut_half_row(name)
-        if has_rows and not is_lines:
-            _check_header(name, columns)
-        file = open(name, "a", encoding="utf-8", newline="")  # noqa: SIM115 - closed below
-        writer = _Guarded(_text_writer(name, file, columns, with_header=not has_rows), name)
-    try:
-        yield writer
-    finally:
-        with _storage(name):
-            file.close()
 
 
 def check_writable(path: str) -> None:
@@ -128,7 +94,7 @@ def check_writable(path: str) -> None:
         _pyarrow(path)
 
 
-class _Guarded:
+class GuardedWriter:
     """A writer whose failures name the table; what else fails in the caller's block stays what it is."""
 
     def __init__(self, writer: TableWriter, name: str) -> None:
@@ -137,13 +103,15 @@ class _Guarded:
         self._name = name
 
     def write(self, row: Mapping[str, object]) -> None:
+        """As `TableWriter.write`."""
         try:
             self._writer.write(row)
         except OSError as error:
             raise _cannot_write(self._name, error) from error
 
     def flush(self) -> None:
-        with _storage(self._name):
+        """As `TableWriter.flush`."""
+        with storage(self._name):
             self._writer.flush()
 
 
@@ -162,7 +130,8 @@ def _remove(path: str) -> None:
         os.unlink(path)
 
 
-def _checked(columns: Sequence[str]) -> tuple[str, ...]:
+def checked(columns: Sequence[str]) -> tuple[str, ...]:
+    """The columns of a new table; a ValueError where there are none, or one twice."""
     if not columns or len(set(columns)) != len(columns):
         raise ValueError(f"a table needs columns, each once: {columns!r}")
     return tuple(columns)
@@ -182,13 +151,14 @@ def _opened(path: str, name: str, columns: tuple[str, ...]) -> Iterator[TableWri
             gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0, compresslevel=6) as packed,
             io.TextIOWrapper(packed, encoding="utf-8", newline="") as file,
         ):
-            yield _text_writer(lower.removesuffix(".gz"), file, columns, with_header=True)
+            yield text_writer(lower.removesuffix(".gz"), file, columns, with_header=True)
         return
     with open(path, "w", encoding="utf-8", newline="") as plain:
-        yield _text_writer(lower, plain, columns, with_header=True)
+        yield text_writer(lower, plain, columns, with_header=True)
 
 
-def _text_writer(name: str, file: IO[str], columns: tuple[str, ...], *, with_header: bool) -> TableWriter:
+def text_writer(name: str, file: IO[str], columns: tuple[str, ...], *, with_header: bool) -> TableWriter:
+    """The writer of a text format, by the ending of `name`."""
     suffix = os.path.splitext(name.lower())[1]
     if suffix == ".csv":
         return _CsvTable(file, columns, with_header)
@@ -340,58 +310,6 @@ def _pyarrow(path: str) -> tuple[Any, Any]:
     return pa, parquet
 
 
-def _end_last_line(path: str) -> bool:
-    """End a last line of JSON that lacks nothing but its end; whether that was so.
-
-    A reader takes such a row as whole, so a job that has read it must find it again.
-    """
-    try:
-        with open(path, "r+b") as file:
-            last = b""
-            for last in file:  # noqa: B007 - only the last one matters; a line at a time, however long the file
-                pass
-            if last.endswith(b"\n") or not isinstance(json.loads(last), dict):
-                return False
-            file.write(b"\n")
-            return True
-    except (FileNotFoundError, ValueError, RecursionError):
-        return False
-
-
-def _cut_half_row(path: str) -> bool:
-    """Cut off a last row that a killed run left unfinished; whether anything is left.
-
-    A row of CSV is whole where the quotes so far are balanced and its line ends.
-    """
-    is_csv = path.lower().endswith(".csv")
-    try:
-        file = open(path, "r+b")  # noqa: SIM115 - closed below
-    except FileNotFoundError:
-        return False
-    with file:
-        whole = at = 0
-        is_open = False
-        for line in file:
-            at += len(line)
-            is_open ^= is_csv and line.count(b'"') % 2 == 1
-            if line.endswith(b"\n") and not is_open:
-                whole = at
-        if whole < at:
-            file.truncate(whole)
-        return whole > 0
-
-
-def _check_header(path: str, columns: tuple[str, ...]) -> None:
-    with open(path, encoding="utf-8-sig", newline="") as file:
-        line = file.readline().rstrip("\r\n")
-    found = line.split("\t") if path.lower().endswith(".tsv") else next(csv.reader([line]), [])
-    if tuple(found) != columns:
-        raise DataError(
-            f"{path} is there with other columns: {', '.join(found)}",
-            hint=f"delete it to begin anew, or choose another name; the columns now are {', '.join(columns)}",
-        )
-
-
 def _umask() -> int:
     """The process's umask; reading it means setting it for a moment."""
     mask = os.umask(0)
@@ -408,7 +326,8 @@ def _sync(path: str) -> None:
 
 
 @contextmanager
-def _storage(path: str) -> Iterator[None]:
+def storage(path: str) -> Iterator[None]:
+    """Failures of the disk, as errors that name the table."""
     try:
         yield
     except OSError as error:

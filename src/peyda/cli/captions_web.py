@@ -262,8 +262,8 @@ def divar(folder: str, as_json: bool, **chosen: Any) -> None:
         raise click.UsageError(str(error)) from error
     end_progress()
     if as_json:
-        names = ("pages", "ads", "known_ads", "photos", "fetched")
-        facts = {name: getattr(summary, name) for name in names}
+        counts = ("pages", "ads", "known_ads", "photos", "fetched")
+        facts = {name: getattr(summary, name) for name in counts}
         write_line(sys.stdout, json.dumps(facts | {"reasons": dict(summary.reasons)}))
         return
     write_line(sys.stdout, f"{_crawl_line(summary)} → {escaped(folder)}")

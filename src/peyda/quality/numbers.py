@@ -83,8 +83,6 @@ def has_number(words_fa: Sequence[str], number: int) -> bool:
     digits = str(number)
     if any(run.lstrip("0") == digits for word in words_fa for run in _LEADING.findall(word)):
         return True
-    if len(digits) > 3 and digits in "".join(filter(str.isdigit, words_fa)):
-        return True  # 1,929 is two words to us
     if any(word.startswith(_ALSO.get(number, ())) for word in words_fa):
         return True
     parts = persian_parts(number)

@@ -13,6 +13,7 @@ MAX_CHARACTERS = 4_000
 rubbish must cost no more than a long caption."""
 
 _WORD = re.compile(r"[^\W_]+")
+_THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 
 
 class CaptionPair:
@@ -46,9 +47,14 @@ class CaptionPair:
     @cached_property
     def words_en(self) -> list[str]:
         """Words and numbers of `normal_en`, in order."""
-        return _WORD.findall(self.normal_en)
+        return _words(self.normal_en)
 
     @cached_property
     def words_fa(self) -> list[str]:
         """Words and numbers of `normal_fa`, in order; a half-space has parted them."""
-        return _WORD.findall(self.normal_fa)
+        return _words(self.normal_fa)
+
+
+def _words(text: str) -> list[str]:
+    """Words and numbers; 1,929 is one of them."""
+    return _WORD.findall(_THOUSANDS.sub("", text) if "," in text else text)

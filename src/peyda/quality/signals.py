@@ -90,7 +90,7 @@ def repetition_score(pair: CaptionPair) -> float:
     words running do not: «راه راه», «تکه تکه» and «اسباب‌بازی بازی می‌کند» are good Persian. Where over half of a
     longer caption was said before, the share of what is new is the score.
 
-    >>> repetition_score(CaptionPair("", "زرافه‌ها در باغ در باغ هستند"))
+    >>> repetition_score(CaptionPair("", "زرافه در باغ در باغ راه می‌رود"))
     0.75
     """
     words = pair.words_fa if pair.words_fa else pair.normal_fa.split()

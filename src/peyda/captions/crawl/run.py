@@ -18,6 +18,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
+from peyda.captions.appending import append_writer
 from peyda.captions.crawl.divar import DEFAULT_BASE, Ad, DivarApi, Page
 from peyda.captions.crawl.titles import cleaned, refusal
 from peyda.captions.reading import open_reader
@@ -27,7 +28,7 @@ from peyda.captions.web.failures import PASSING_REASONS, WebFailure
 from peyda.captions.web.pictures import Picture, verify_picture, write_file
 from peyda.captions.web.robots import Robots
 from peyda.captions.web.schedule import Outcome, Politeness, Schedule
-from peyda.captions.writing import TableWriter, append_writer
+from peyda.captions.writing import TableWriter
 from peyda.errors import DataError, StorageError
 
 TABLE_FILE = "captions.jsonl"

@@ -152,15 +152,13 @@ class WebClient:
     def _socket(self, address: Address, deadline: float) -> Iterator[socket.socket]:
         """A socket that is open for the block; `stop` may shut it."""
         opened = self._connect(address, deadline)
-        with self._lock:
-            self._open.add(opened)
         try:
             if address.scheme == "https":
                 opened.settimeout(self._patience_s(deadline))
-                with self._tls.wrap_socket(opened, server_hostname=address.host) as secure:
-                    yield secure
-            else:
-                yield opened
+                opened = self._tls.wrap_socket(opened, server_hostname=address.host)
+            with self._lock:
+                self._open.add(opened)
+            yield opened
         finally:
             with self._lock:
                 self._open.discard(opened)

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from peyda.captions.appending import append_writer
 from peyda.captions.reading import open_reader
 from peyda.captions.web.failures import PASSING_REASONS
-from peyda.captions.writing import TableWriter, append_writer
+from peyda.captions.writing import TableWriter
 
 LEDGER_FILE = "ledger.jsonl"
 

@@ -20,6 +20,8 @@ _CAPTION_CHARACTERS = 300
 _NAME_CHARACTERS = 120
 _ENGINES_SHOWN = 40
 _CHARTS_SHOWN = 12
+_BARS = "bars"  # a column of bars: it has no name, and narrow screens leave it out
+_BARS_HEAD = '<th scope="col" class="bars"></th>'
 
 
 def page(facts: ReportFacts, photographs: Mapping[str, str]) -> Iterator[str]:
@@ -92,7 +94,7 @@ def _number(value: float) -> str:
 
 
 def _table(head: tuple[str, ...], rows: Iterator[str]) -> str:
-    cells = "".join(f'<th scope="col">{name}</th>' for name in head)
+    cells = "".join(f'<th scope="col">{name}</th>' if name != _BARS else _BARS_HEAD for name in head)
     return f'<div class="wide"><table><thead><tr>{cells}</tr></thead><tbody>\n{"".join(rows)}</tbody></table></div>\n'
 
 
@@ -117,7 +119,7 @@ def _reason_table(facts: ReportFacts) -> str:
                 f'<td class="text">{html.escape(REASONS.get(reason, ""))}</td></tr>\n'
             )
 
-    return _table(("reason", "rows", "share", "", ""), rows())
+    return _table(("reason", "rows", "share", _BARS, ""), rows())
 
 
 def _engine_table(facts: ReportFacts) -> str:

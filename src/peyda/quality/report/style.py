@@ -33,9 +33,10 @@ table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .35rem .75rem; border-bottom: 1px solid var(--line); text-align: right; font-weight: 400; }
 thead th { color: var(--soft); }
 th:first-child, td.text { text-align: left; }
-td.text { color: var(--soft); }
+td.text { color: var(--soft); min-width: 15rem; }
 td.bars { width: 14rem; min-width: 8rem; }
-td.small { min-width: 16rem; width: 24rem; }
+td.small { min-width: 13rem; width: 22rem; }
+td.small .chart text { font-size: 13px; }
 .bar { display: block; height: .8rem; min-width: 2px; background: var(--other); border-radius: .2rem;
   print-color-adjust: exact; }
 .samples { list-style: none; margin: .75rem 0 0; padding: 0; display: grid; gap: .9rem;
@@ -51,5 +52,10 @@ td.small { min-width: 16rem; width: 24rem; }
 .facts { display: flex; flex-wrap: wrap; gap: .15rem .8rem; margin-top: auto; padding-top: .3rem; font-size: .82rem; }
 .score { color: var(--ink); font-weight: 600; font-variant-numeric: tabular-nums; }
 .name { overflow-wrap: anywhere; }
+@media (max-width: 40rem) {
+  .chart text { font-size: 19px; }
+  .bars, thead th.bars { display: none; }
+  th, td { padding: .35rem .5rem; }
+}
 @media print { body { padding: 0; max-width: none; } }
 """
