@@ -37,6 +37,17 @@ def naive_ranks(texts: list[list[int]], images: list[list[int]], own: list[int])
     return text_ranks, image_ranks
 
 
+def naive_own_text_ranks(texts: list[list[int]], images: list[list[int]], own: list[int]) -> list[int]:
+    """For each text its place among all texts of its image's query: strangers that score as high first."""
+    ranks = []
+    for at, mine in enumerate(own):
+        scores = [sum(a * b for a, b in zip(text, images[mine], strict=True)) for text in texts]
+        strangers = sum(other != mine and scores[row] >= scores[at] for row, other in enumerate(own))
+        siblings = [(-scores[row], row) for row, other in enumerate(own) if other == mine]
+        ranks.append(1 + strangers + sorted(siblings).index((-scores[at], at)))
+    return ranks
+
+
 @st.composite
 def problems(draw: st.DrawFn) -> tuple[list[list[int]], list[list[int]], list[int]]:
     """Small integer embeddings: exact in floats, and full of ties."""
@@ -60,6 +71,39 @@ def test_equals_the_naive_oracle_in_any_block_size(
     assert ranks.text_to_image.tolist() == text_ranks
     assert ranks.image_to_text.tolist() == image_ranks
     assert ranks.queried_images.tolist() == sorted(set(own))
+
+
+@given(problems())
+def test_ranks_of_all_own_texts_equal_the_oracle(problem: tuple[list[list[int]], list[list[int]], list[int]]) -> None:
+    texts, images, own = problem
+    ranks = retrieval_ranks(texts, images, own)
+    for image, best in zip(ranks.queried_images.tolist(), ranks.image_to_text.tolist(), strict=True):
+        mine = [rank for rank, mine in zip(ranks.own_texts.tolist(), own, strict=True) if mine == image]
+        assert min(mine) == best
+        assert len(set(mine)) == len(mine)
+        expected = [
+            rank
+            for rank, mine in zip(naive_own_text_ranks(texts, images, own), own, strict=True)
+            if mine == image
+        ]  # fmt: skip
+        assert sorted(mine) == sorted(expected)
+
+
+@given(problems())
+def test_ties_for_the_query_equal_the_oracle(problem: tuple[list[list[int]], list[list[int]], list[int]]) -> None:
+    texts, images, own = problem
+    scores = np.asarray(texts) @ np.asarray(images).T
+    expected = [1 + int(np.count_nonzero(row > row[mine])) for row, mine in zip(scores, own, strict=True)]
+    assert retrieval_ranks(texts, images, own, ties="for").text_to_image.tolist() == expected
+
+
+def test_a_collapsed_encoder_is_first_everywhere_when_ties_count_for_it() -> None:
+    point = np.random.default_rng(5).normal(size=64).astype(np.float32)
+    ranks = retrieval_ranks(np.tile(point, (30, 1)), np.tile(point, (30, 1)), np.arange(30), ties="for")
+    assert set(ranks.text_to_image.tolist()) == set(ranks.image_to_text.tolist()) == {1}
+    zero = np.zeros((3, 4))
+    assert retrieval_ranks(zero, zero, [0, 1, 2], ties="for").text_to_image.tolist() == [1, 1, 1]
+    assert retrieval_ranks(zero, zero, [0, 1, 2]).text_to_image.tolist() == [3, 3, 3]
 
 
 @given(problems(), st.randoms(use_true_random=False))

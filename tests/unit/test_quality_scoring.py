@@ -85,7 +85,9 @@ def test_signals_are_columns_of_their_own(tmp_path: Path) -> None:
     assert {f"score_{name}" for name in SIGNALS} <= set(rows[0])
     assert float(rows[0]["score_script"]) == 1
     assert rows[3]["score_script"] == "", "an empty caption has no signals"
-    score_captions(tmp_path / "in.csv", tmp_path / "none.csv", [SimilarityScorer(CountingEncoder())], with_signals=False)
+    score_captions(
+        tmp_path / "in.csv", tmp_path / "none.csv", [SimilarityScorer(CountingEncoder())], with_signals=False
+    )
     assert [name for name in read(tmp_path / "none.csv")[0] if name.startswith("score_")] == ["score_counting"]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import doctest
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import peyda.quality.numbers
@@ -148,12 +148,14 @@ def test_numbers_of_persian(persian: str, number: int, expected: bool) -> None:
     assert has_number(CaptionPair("", persian).words_fa, number) is expected
 
 
+@settings(deadline=None)
 @given(st.integers(1, 9_999))
 def test_a_number_in_its_own_words_or_digits_is_found(number: int) -> None:
     assert has_number(CaptionPair("", " و ".join(persian_parts(number))).words_fa, number)
     assert has_number(CaptionPair("", f"شمارهٔ {number}").words_fa, number)
 
 
+@settings(deadline=None)
 @given(st.text(), st.text())
 def test_signals_are_total_and_between_0_and_1(english: str, persian: str) -> None:
     pair = CaptionPair(english, persian)

@@ -82,13 +82,18 @@ def ndcg_at_k(relevant_ranks: Sequence[int] | Int64 | Sequence[Sequence[int]] | 
     >>> round(ndcg_at_k([[1, 3]], k=10), 4)
     0.9197
     """
+    return float(np.mean(ndcg_of_queries([np.asarray(ranks) for ranks in relevant_ranks], k)))
+
+
+def ndcg_of_queries(relevant_ranks: Sequence[Int64], k: int) -> Float64:
+    """What `ndcg_at_k` is the mean of: `Float64[q]`. Arguments and errors as there."""
     _check_k(k)
     per_query = [_checked(np.atleast_1d(np.asarray(ranks))) for ranks in relevant_ranks]
     if not per_query:
         raise ValueError("no queries")
     if any(len(np.unique(ranks)) != len(ranks) for ranks in per_query):
         raise ValueError("a query has the same rank twice")
-    return float(np.mean([_dcg(ranks, k) / _dcg(np.arange(1, len(ranks) + 1), k) for ranks in per_query]))
+    return np.asarray([_dcg(ranks, k) / _dcg(np.arange(1, len(ranks) + 1), k) for ranks in per_query])
 
 
 def _dcg(ranks: Int64, k: int) -> float:

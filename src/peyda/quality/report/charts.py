@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Callable, Iterator
 
@@ -10,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from peyda.quality.report.facts import EngineFacts, ReportFacts
+from peyda.quality.report.text import shown
 
 _WIDTH, _HEIGHT = 760, 270
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 14, 26, 46
@@ -50,7 +50,7 @@ def _chart(
     def y(count: float) -> float:
         return bottom - count / highest * (bottom - top)
 
-    name = html.escape(label)
+    name = shown(label)
     parts = [f'<svg class="chart" viewBox="0 0 {width} {height}" role="img" direction="ltr" aria-label="{name}">']
     if not is_small:
         parts += _count_axis(highest, left, y)
@@ -68,7 +68,7 @@ def _chart(
     for tick in ticks(low, high, _SMALL_TICKS if is_small else _TICKS):
         parts.append(f'<text x="{x(tick):.1f}" y="{bottom + 16}" text-anchor="middle">{tick:g}</text>')
     if not is_small:
-        middle, name = (left + width) / 2, html.escape(facts.column or "")
+        middle, name = (left + width) / 2, shown(facts.column or "")
         parts.append(f'<text x="{middle:.0f}" y="{height - 6}" text-anchor="middle">{name}</text>')
     if facts.cut is not None and low <= facts.cut <= high:
         parts += _cut_line(facts.cut, x(facts.cut), top, bottom, with_label=not is_small)

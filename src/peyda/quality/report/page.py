@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import html
 import math
-import unicodedata
 from collections.abc import Iterator, Mapping
 
 from peyda.quality.report.charts import engine_histogram, histogram
 from peyda.quality.report.facts import EngineFacts, ReportFacts, Sample
 from peyda.quality.report.style import STYLE
+from peyda.quality.report.text import isolated, shown
 from peyda.quality.rules import REASONS
 
-_CAPTION_CHARACTERS = 300
 _NAME_CHARACTERS = 120
 _ENGINES_SHOWN = 40
 _CHARTS_SHOWN = 12
@@ -51,18 +50,6 @@ def page(facts: ReportFacts, photographs: Mapping[str, str]) -> Iterator[str]:
             yield _card(sample, photographs, has_photographs=bool(photographs))
         yield "</ul></section>\n"
     yield "</main>\n</body>\n</html>\n"
-
-
-def shown(text: str, limit: int = _CAPTION_CHARACTERS) -> str:
-    """Text from a table as HTML: cut, escaped, without control characters."""
-    cut = text if len(text) <= limit else text[: limit - 1] + "…"
-    clean = "".join(" " if unicodedata.category(char) in {"Cc", "Cs", "Zl", "Zp"} else char for char in cut)
-    return html.escape(clean)
-
-
-def isolated(text: str, limit: int = _CAPTION_CHARACTERS) -> str:
-    """`shown`, in a direction of its own."""
-    return f'<bdi dir="auto">{shown(text, limit)}</bdi>'
 
 
 def _share(count: int, of: int) -> str:
