@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -105,7 +106,8 @@ def test_both_directions_by_hand(photos: Path) -> None:
     # Green has its own caption and a stranger that scores the same.
     assert by_direction(report, "image_to_text") == [1, 2, 1]
     assert list(text_to_image) == [
-        "model", "dataset", "direction", "queries", "images", "accuracy_at_k", "mrr", "median_rank", "ci95",
+        "model", "dataset", "direction", "queries", "images", "accuracy_at_k", "mrr", "median_rank", "mean_rank",
+        "ndcg_at_k", "ci95", "protocol",
     ]  # fmt: skip
     assert (text_to_image["direction"], image_to_text["direction"]) == ("text_to_image", "image_to_text")
     assert (text_to_image["model"], text_to_image["dataset"]) == ("colours", "colours_test")
@@ -117,7 +119,13 @@ def test_both_directions_by_hand(photos: Path) -> None:
     assert image_to_text["median_rank"] == 1.0
     low, high = text_to_image["ci95"]["accuracy_at_k"]["1"]
     assert 0.5 <= low < 0.75 < high <= 1.0
-    assert set(text_to_image["ci95"]) == {"accuracy_at_k", "mrr"}
+    assert set(text_to_image["ci95"]) == {"accuracy_at_k", "mrr", "mean_rank", "ndcg_at_k"}
+    assert text_to_image["mean_rank"] == 1.5
+    # nDCG@2: three queries have theirs first, one third. Image to text: red has captions at 1 and (after two strangers
+    # that are as green or as far) 4, green is second after the stranger, blue first.
+    assert text_to_image["ndcg_at_k"]["2"] == 0.75
+    second = 1 / math.log2(3)
+    assert image_to_text["ndcg_at_k"]["2"] == pytest.approx((1 / (1 + second) + second + 1) / 3, abs=1e-6)
 
 
 def test_where_chooses_queries_and_not_the_gallery(photos: Path) -> None:
@@ -209,7 +217,8 @@ def test_files_are_written_whole(photos: Path, tmp_path: Path) -> None:
     ranks = [json.loads(line) for line in (out / "ranks.jsonl").read_text(encoding="utf-8").splitlines()]
     assert ranks == report.ranks
     assert ranks[1] == {
-        "direction": "text_to_image", "image": "set/red.png", "caption_id": "1", "caption": "سبز", "rank": 3,
+        "model": "colours", "direction": "text_to_image", "image": "set/red.png", "caption_id": "1",
+        "caption": "سبز", "rank": 3,
     }  # fmt: skip
     skipped = [json.loads(line) for line in (out / "skipped.jsonl").read_text(encoding="utf-8").splitlines()]
     assert [(one.get("image"), one.get("line"), one["reason"]) for one in skipped] == [
@@ -219,7 +228,10 @@ def test_files_are_written_whole(photos: Path, tmp_path: Path) -> None:
     run = json.loads((out / "run.json").read_text())
     assert (run["model"], run["fingerprint"], run["normalizer_version"]) == ("colours", "f00d", "1")
     assert (run["queries"], run["images"], run["skipped_rows"], run["table"]) == (4, 3, 1, "my.table.csv")
-    assert sorted(os.listdir(out)) == ["metrics.json", "ranks.jsonl", "run.json", "skipped.jsonl"]
+    assert sorted(os.listdir(out)) == [
+        "accuracy_at_k.png", "accuracy_at_k_log.png", "comparisons.json", "metrics.json", "ranks.jsonl", "report.html",
+        "run.json", "skipped.jsonl",
+    ]  # fmt: skip
     assert evaluate_retrieval(ColourEncoder(), table, photos, out=out).metrics == report.metrics
 
 

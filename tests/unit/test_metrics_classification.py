@@ -54,7 +54,7 @@ def test_nothing_to_count() -> None:
     ("labels", "predictions"), [([0, 1], [0]), ([2], [0]), ([0], [-1]), ([0.5], [0]), ([[0]], [[0]])]
 )
 def test_unusable_classes_are_refused(labels: object, predictions: object) -> None:
-    with pytest.raises(ValueError, match="classes must|of one length"):
+    with pytest.raises(ValueError, match=r"classes must|of one length"):
         confusion_matrix(labels, predictions, 2)  # type: ignore[arg-type]
 
 

@@ -67,7 +67,7 @@ def test_interval_is_that_of_the_differences_and_block_size_changes_nothing() ->
     [([[1.0]], [[1.0], [2.0]], [0]), ([[np.nan]], [[1.0]], [0]), ([], [], []), ([[1.0]], [[1.0]], [0, 1])],
 )
 def test_unusable_input_is_refused(first: object, second: object, images: object) -> None:
-    with pytest.raises(ValueError, match="must be|need the same"):
+    with pytest.raises(ValueError, match=r"must be|need the same"):
         paired_difference(first, second, images)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="permutations"):
         paired_difference([[1.0]], [[1.0]], [0], permutations=0)

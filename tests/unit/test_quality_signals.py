@@ -16,7 +16,7 @@ from peyda.quality.rules import FailedRule, LengthRule, TooLongRule, Untranslate
 from peyda.quality.signals import copy_score, length_score, numbers_score, repetition_score, script_score
 
 REJECTED = [
-    ("failed", "A dog runs", "سگی می‌دود", {"error": "rate_limited: slow down"}),
+    ("failed", "A dog runs", "سگی می‌دود", {"translate_error": "rate_limited: slow down"}),
     ("empty", "A dog runs", "", {}),
     ("empty", "A dog runs", " \u200c … ! ", {}),
     ("too_long", "A dog runs", "سگ " * 400, {}),
@@ -87,7 +87,7 @@ def test_bounds_of_rules_can_be_moved() -> None:
     assert UntranslatedRule(max_words=1).check(pair) is True
     assert LengthRule(min_score=0).check(CaptionPair("a " * 100, "س")) is True
     assert TooLongRule(max_characters=3).check(CaptionPair("", "سگ‌ها")) == (False, "too_long")
-    assert FailedRule().check(CaptionPair("", "", {"error": "  "})) is True
+    assert FailedRule().check(CaptionPair("", "", {"error": "  ", "translate_error": ""})) is True
 
 
 def test_script_is_the_share_of_arabic_letters() -> None:

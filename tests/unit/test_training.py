@@ -247,7 +247,8 @@ def test_crops_keep_a_constant_map_and_mirror() -> None:
 
 
 def test_recipes_of_the_repository_are_valid() -> None:
-    found = sorted((Path(__file__).parents[2] / "recipes").glob("*.toml"))
+    recipes = Path(__file__).parents[2] / "recipes"
+    found = sorted(set(recipes.glob("*.toml")) - {recipes / "translator.toml", recipes / "scorer.toml"})
     assert found
     for path in found:
         assert read_recipe(path).name

@@ -231,10 +231,12 @@ class SentenceTransformersEncoder:
 
     @property
     def fingerprint(self) -> str:
-        """The model's id and its commit on the hub, where the library knows it."""
+        """The model's id and its commit on the hub; of a directory, the sizes and times of its files."""
+        if os.path.isdir(self._id):
+            return f"{self._id}@{_listing_digest(self._id)}"
         transformer = getattr(self._model[0], "auto_model", None)
         commit = getattr(getattr(transformer, "config", None), "_commit_hash", None)
-        return f"{self._id}@{commit or 'local'}"
+        return f"{self._id}@{commit or 'unknown'}"
 
     def encode_texts(self, texts: Sequence[str]) -> Float32:
         """Embed sentences; the library sorts them by length."""
@@ -245,6 +247,18 @@ class SentenceTransformersEncoder:
         readable = [text[:MAX_CHARACTERS].encode("utf-8", "replace").decode("utf-8") for text in texts]
         rows = self._model.encode(readable, batch_size=self.batch_size, convert_to_numpy=True, show_progress_bar=False)
         return l2_normalize(np.asarray(rows, np.float32))
+
+
+def _listing_digest(directory: str) -> str:
+    digest = hashlib.sha256()
+    for folder, folders, names in os.walk(directory):
+        folders.sort()
+        for name in sorted(names):
+            path = os.path.join(folder, name)
+            status = os.stat(path)
+            entry = f"{os.path.relpath(path, directory)} {status.st_size} {status.st_mtime_ns}\n"
+            digest.update(entry.encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()[:16]
 
 
 def _load_library_model(model_id: str, threads: int | None) -> Any:
@@ -263,6 +277,6 @@ def _load_library_model(model_id: str, threads: int | None) -> Any:
         return sentence_transformers.SentenceTransformer(model_id)
     except Exception as error:  # the hub, the disk and the libraries below each raise classes of their own
         raise ModelError(
-            f"the sentence encoder {model_id!r} cannot be loaded: {str(error)[:300]}",
+            f"the sentence encoder {model_id!r} cannot be loaded: {' '.join(str(error).split())[:300]}",
             hint="check the name; without a network, give a directory that holds the model",
         ) from error

@@ -47,12 +47,8 @@ def build_text_graph(config: TextGraphConfig, weights: Mapping[str, Float32]) ->
             `head.linear.{weight,bias}`, `head.mlp.1.{weight,bias}`, `head.mlp.4.{weight,bias}`.
     """
     g = GraphParts()
-    mask = _embed(g, config, weights)
-    x = "embedded"
-    for n in range(config.layers):
-        x = _layer(g, config, weights, n, x, mask)
-    pooled = _mean_pool(g, x, mask)
-    add_head(g, weights, pooled, bits=config.head_bits)
+    x, mask = add_text_tower(g, config, weights)
+    add_head(g, weights, add_mean_pool(g, x, mask), bits=config.head_bits)
     dim = len(weights["head.linear.bias"])
     graph = helper.make_graph(
         g.nodes,
@@ -62,6 +58,18 @@ def build_text_graph(config: TextGraphConfig, weights: Mapping[str, Float32]) ->
         g.initializers,
     )
     return helper.make_model(graph, opset_imports=OPSETS, ir_version=9, producer_name="peyda")
+
+
+def add_text_tower(g: GraphParts, config: TextGraphConfig, weights: Mapping[str, Float32]) -> tuple[str, str]:
+    """From `text` Int32[b, t] to the names of the token states Float32[b, t, h] and of the mask Int32[b, t].
+
+    `weights` as `build_text_graph` takes them, without the head.
+    """
+    mask = _embed(g, config, weights)
+    x = "embedded"
+    for n in range(config.layers):
+        x = _layer(g, config, weights, n, x, mask)
+    return x, mask
 
 
 def _embed(g: GraphParts, config: TextGraphConfig, weights: Mapping[str, Float32]) -> str:
@@ -130,7 +138,8 @@ def _layer(g: GraphParts, config: TextGraphConfig, weights: Mapping[str, Float32
     return skip_norm(g.linear(active, f"{name}.fo", w("fo.weight"), config.tower_bits), "oln", "fo", middle)
 
 
-def _mean_pool(g: GraphParts, x: str, mask: str) -> str:
+def add_mean_pool(g: GraphParts, x: str, mask: str) -> str:
+    """The mean of the token states that the mask keeps: Float32[b, h]."""
     g.const("axis_last", np.asarray([2], np.int64))
     g.const("axis_tokens", np.asarray([1], np.int64))
     g.node("Cast", [mask], "mask.float", to=TensorProto.FLOAT)

@@ -36,11 +36,13 @@ class GalleryImages:
         paths: The distinct files: those of the table in its order, then the further ones.
         row_of_name: Image name of the table → its row in `paths`; names without a file are not in here.
         skipped: Names and folders that gave no file, and why ("not_found", "ambiguous", a reason of the walk).
+        further: Those of `paths` that were asked for beyond the table's (they may be in the table as well).
     """
 
     paths: tuple[str, ...]
     row_of_name: Mapping[str, int]
     skipped: tuple[Skipped, ...]
+    further: frozenset[str] = frozenset()
 
 
 def gather_images(
@@ -67,12 +69,15 @@ def gather_images(
     row_of_path: dict[str, int] = {}
     row_of_name = {name: row_of_path.setdefault(path, len(row_of_path)) for name, path in resolved.paths.items()}
     skipped = [_unresolved(name, reason) for name, reason in resolved.missing.items()]
+    further: set[str] = set()
     for found in _further_images(images_dir, gallery_images):
         if isinstance(found, Skipped):
             skipped.append(found)
         else:
             row_of_path.setdefault(found, len(row_of_path))
-    return GalleryImages(tuple(row_of_path), row_of_name, tuple({one.path: one for one in skipped}.values()))
+            further.add(found)
+    reasons = tuple({one.path: one for one in skipped}.values())
+    return GalleryImages(tuple(row_of_path), row_of_name, reasons, frozenset(further))
 
 
 def _further_images(

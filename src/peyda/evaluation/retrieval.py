@@ -3,11 +3,15 @@
 The rules, so that numbers compare:
 
 - The gallery is the distinct images of the whole table, plus further ones where asked. `where` chooses queries only:
-  the same table gives the same gallery whichever captions are asked for.
+  the same table gives the same gallery whichever captions are asked for. A sample is of images with a query.
 - Every caption of the chosen rows is a query, but for empty ones (empty after normalising, too).
 - An image without a readable file is in no gallery, and its captions are no queries; both are counted.
-- image_to_text ranks the chosen captions; an image has the rank of its best one.
+- image_to_text ranks the chosen captions; an image has the rank of its best one, and its nDCG counts them all.
 - Ties count against the query (`peyda.metrics.ranking`).
+
+`protocol="original"` measures as the original project did (arman-aminian/image-search, `acc_at_k.py`): the gallery is
+caption rows, so that a photograph with several captions among them is there several times, and whatever scores as
+high as a row's own photograph stands behind it. Its numbers are higher, and 1 for an encoder that has collapsed.
 """
 
 from __future__ import annotations
@@ -15,27 +19,39 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from peyda.captions import CaptionTable, read_captions
-from peyda.errors import DataError, ModelError
-from peyda.evaluation.gallery import GalleryImages, Progress, embed_images, gather_images
-from peyda.evaluation.report import RetrievalReport, direction_metrics
-from peyda.metrics import RetrievalRanks, retrieval_ranks
-from peyda.persian import NORMALIZER_VERSION, normalize
-from peyda.types import Float32, Int64
+from peyda.evaluation.gallery import gather_images
+from peyda.evaluation.queries import (
+    Progress,
+    Queries,
+    collect_queries,
+    dataset_name,
+    sample_images,
+    sample_rows,
+)
+from peyda.evaluation.report import DirectionResult, Miss, RetrievalReport, compare, direction_metrics
+from peyda.evaluation.task import Task, embed_task, model_names
+from peyda.metrics import RetrievalRanks, ndcg_of_queries, retrieval_ranks
+from peyda.persian import NORMALIZER_VERSION
+from peyda.types import Int64
 
 if TYPE_CHECKING:
     from peyda.encoders.protocol import Encoder
 
+Protocol = Literal["peyda", "original"]
+
 DEFAULT_KS = (1, 5, 10)
-_TEXT_BATCH = 1_024
+ORIGINAL_ROWS = 1_000
+_MISSES = 12
+_MISS_HITS = 3
 
 
 def evaluate_retrieval(
-    encoder: Encoder,
+    encoders: Encoder | Sequence[Encoder],
     table: CaptionTable | str | os.PathLike[str],
     images_dir: str | os.PathLike[str],
     *,
@@ -43,19 +59,25 @@ def evaluate_retrieval(
     where: Mapping[str, str | Sequence[str]] | None = None,
     gallery_images: str | os.PathLike[str] | None = None,
     ks: Sequence[int] = DEFAULT_KS,
+    sample: int | None = None,
+    seed: int | None = None,
+    protocol: Protocol = "peyda",
     out: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
 ) -> RetrievalReport:
-    """Measure how well a dual encoder finds photographs by their captions, and captions by their photographs.
+    """Measure how well dual encoders find photographs by their captions, and captions by their photographs.
 
     Args:
-        encoder: The model.
+        encoders: The model, or several to compare on the same queries.
         table: A caption table, or the file of one.
         images_dir: Where its photographs are; names resolve by path, then by file name.
         column: The column whose captions are the queries.
         where: Column → value, or several of which one must match: rows to take as queries.
         gallery_images: Further images of the gallery: "all" of `images_dir`, or a file that lists some.
-        ks: The k of Acc@k.
+        ks: The k of Acc@k and nDCG@k.
+        sample: How many images to draw; None takes all. In the original protocol: how many rows (1,000).
+        seed: Of the draw, 0 by default. In the original protocol None takes the first rows, as it did.
+        protocol: "peyda", or "original", see the module.
         out: Directory for the result files; None writes nothing.
         progress: Called with a stage ("images", "texts"), how many are done, and how many there are.
 
@@ -64,130 +86,126 @@ def evaluate_retrieval(
 
     Raises:
         DataError: The table, its column or its photographs cannot be used, or no query is left.
-        ModelError: The model gives embeddings that are not finite.
+        ModelError: A model gives embeddings that are not finite.
         StorageError: The results cannot be written.
-        ValueError: `ks` is empty or holds a k < 1.
+        ValueError: No encoder, `ks` is empty or holds a k < 1, `sample` < 1, or further images in the original
+            protocol.
     """
-    ks = sorted(set(ks))
-    if not ks or ks[0] < 1:
-        raise ValueError(f"ks must be positive integers, not {ks}")
+    models = list(encoders) if isinstance(encoders, Sequence) else [encoders]
+    ks = _checked(models, ks, sample, protocol, gallery_images)
     whole = table if isinstance(table, CaptionTable) else read_captions(table)
     whole.column(column)
     gallery = gather_images(whole.images(), images_dir, gallery_images)
-    queries = _queries(whole.select(where) if where else whole, column, gallery)
-    image_embeddings, rows, refused = embed_images(encoder, gallery.paths, progress)
-    row_in_gallery = np.full(len(gallery.paths), -1, dtype=np.int64)
-    row_in_gallery[rows] = np.arange(len(rows))
-    queries = queries.readable(row_in_gallery)
-    text_embeddings = _embed_texts(encoder, queries.texts, progress)
-    if not (np.isfinite(image_embeddings).all() and np.isfinite(text_embeddings).all()):
-        raise ModelError(f"model {encoder.name} gives embeddings that are not finite", hint="export the model again")
-    ranks = retrieval_ranks(text_embeddings, image_embeddings, queries.image_rows)
+    queries = collect_queries(whole.select(where) if where else whole, column, gallery)
+    if protocol == "original":
+        queries = sample_rows(queries, sample or ORIGINAL_ROWS, seed)
+        queries, gallery = sample_images(queries, gallery, len(queries), 0)  # only the photographs of those rows
+    elif sample is not None:
+        queries, gallery = sample_images(queries, gallery, sample, seed or 0)
 
-    dataset = _dataset_name(whole.source, where or {})
-    shared: dict[str, Any] = {"model": encoder.name, "dataset": dataset, "images": len(rows), "ks": ks}
+    task = embed_task(models, queries, gallery, progress)
+    measured = [_measure(name, task, at, ks, protocol) for at, name in enumerate(model_names(models))]
+    dataset = dataset_name(whole.source, where or {})
+    results = tuple(result for one in measured for result in one.results)
     report = RetrievalReport(
-        metrics=[
-            direction_metrics("text_to_image", ranks.text_to_image, queries.image_rows, **shared),
-            direction_metrics("image_to_text", ranks.image_to_text, ranks.queried_images, **shared),
-        ],
-        ranks=_rank_lines(queries, ranks),
+        metrics=[direction_metrics(one, dataset=dataset, protocol=protocol, ks=ks) for one in results],
+        ranks=[line for one in measured for line in one.lines],
         run={
-            "model": encoder.name,
-            "fingerprint": encoder.fingerprint,
+            "models": [
+                {"model": name, "fingerprint": model.fingerprint}
+                for name, model in zip(model_names(models), models, strict=True)
+            ],
+            "model": models[0].name,
+            "fingerprint": models[0].fingerprint,
             "normalizer_version": NORMALIZER_VERSION,
+            "protocol": protocol,
             "table": os.path.basename(whole.source),
             "column": column,
             "where": {name: value if isinstance(value, str) else list(value) for name, value in (where or {}).items()},
             "gallery_images": None if gallery_images is None else os.path.basename(os.fspath(gallery_images)),
-            "images": len(rows),
-            "queries": len(queries.texts),
+            "sample": sample if protocol == "peyda" else sample or ORIGINAL_ROWS,
+            "seed": seed,
+            "k": ks,
+            "images": results[0].images,
+            "distinct_images": len(task.paths),
+            "queries": len(task.queries),
             "empty_captions": queries.empty,
-            "captions_without_image": queries.without_image,
-            "skipped_images": len(gallery.skipped) + len(refused),
+            "captions_without_image": task.queries.without_image,
+            "skipped_images": len(gallery.skipped) + len(task.refused),
             "skipped_rows": len(whole.skipped),
         },
-        skipped=(*gallery.skipped, *refused),
+        skipped=(*gallery.skipped, *task.refused),
         skipped_rows=[{"line": one.line, "reason": one.reason, "detail": one.detail} for one in whole.skipped],
+        comparisons=compare(results, ks) if len(models) > 1 else [],
+        results=results,
+        misses=tuple(miss for one in measured for miss in one.misses),
     )
     if out is not None:
         report.write(out)
     return report
 
 
+def _checked(
+    models: Sequence[Encoder], ks: Sequence[int], sample: int | None, protocol: str, further: object
+) -> list[int]:
+    ordered = sorted(set(ks))
+    if not ordered or ordered[0] < 1:
+        raise ValueError(f"ks must be positive integers, not {ordered}")
+    if not models:
+        raise ValueError("there is no model to measure")
+    if sample is not None and sample < 1:
+        raise ValueError(f"a sample has at least 1 image, not {sample}")
+    if protocol not in ("peyda", "original"):
+        raise ValueError(f"there is no protocol {protocol!r}")
+    if protocol == "original" and further is not None:
+        raise ValueError("the original protocol has no further images in its gallery")
+    return ordered
+
+
 @dataclass(frozen=True, slots=True)
-class _Queries:
-    """The captions that are asked, column by column; `image_rows` points into the gallery."""
+class _Measured:
+    """One model's outcome."""
 
-    texts: list[str]
-    names: list[str]
-    caption_ids: list[str]
-    image_rows: Int64
-    empty: int
-    without_image: int
-
-    def readable(self, row_in_gallery: Int64) -> _Queries:
-        """Those whose photograph could be read, pointing to its new row (`row_in_gallery`, -1 for none)."""
-        rows = row_in_gallery[self.image_rows]
-        kept = np.flatnonzero(rows >= 0).tolist()
-        if not kept:
-            raise DataError("no photograph with a caption could be read", hint="skipped ones: peyda index says why")
-        return _Queries(
-            [self.texts[at] for at in kept],
-            [self.names[at] for at in kept],
-            [self.caption_ids[at] for at in kept],
-            rows[kept],
-            self.empty,
-            self.without_image + len(self.texts) - len(kept),
-        )
+    results: list[DirectionResult]
+    lines: list[dict[str, Any]]
+    misses: list[Miss]
 
 
-def _queries(table: CaptionTable, column: str, gallery: GalleryImages) -> _Queries:
-    texts: list[str] = []
-    names: list[str] = []
-    caption_ids: list[str] = []
-    rows: list[int] = []
-    empty = without_image = 0
-    for text, name, caption_id in zip(
-        table.column(column), table.column("image"), table.column("caption_id"), strict=True
-    ):
-        if not normalize(text):
-            empty += 1
-        elif name not in gallery.row_of_name:
-            without_image += 1
-        else:
-            texts.append(text)
-            names.append(name)
-            caption_ids.append(caption_id)
-            rows.append(gallery.row_of_name[name])
-    if not texts:
-        raise DataError(
-            f"{table.source} leaves no query: {empty} captions in {column} are empty, {without_image} have no image",
-            hint="choose another --column or --where, or check --images",
-        )
-    return _Queries(texts, names, caption_ids, np.asarray(rows, dtype=np.int64), empty, without_image)
-
-
-def _embed_texts(encoder: Encoder, texts: Sequence[str], progress: Progress | None) -> Float32:
-    parts = []
-    for start in range(0, len(texts), _TEXT_BATCH):
-        parts.append(encoder.encode_texts(texts[start : start + _TEXT_BATCH]))
-        if progress is not None:
-            progress("texts", min(start + _TEXT_BATCH, len(texts)), len(texts))
-    return np.concatenate(parts)
-
-
-def _dataset_name(source: str, where: Mapping[str, str | Sequence[str]]) -> str:
-    name = os.path.basename(source).split(".")[0]
-    filters = ",".join(
-        f"{key}={value if isinstance(value, str) else '|'.join(value)}" for key, value in sorted(where.items())
+def _measure(name: str, task: Task, at: int, ks: Sequence[int], protocol: Protocol) -> _Measured:
+    queries, images, texts = task.queries, task.images[at], task.texts[at]
+    own = queries.image_rows
+    if protocol == "original":
+        ranks = retrieval_ranks(texts, images[own], np.arange(len(queries)), ties="for")
+        gallery_size, image_of_query = len(queries), own[ranks.queried_images]
+    else:
+        ranks = retrieval_ranks(texts, images, own)
+        gallery_size, image_of_query = len(images), ranks.queried_images
+    to_image = {k: np.where(ranks.text_to_image <= k, 1.0 / np.log2(1.0 + ranks.text_to_image), 0.0) for k in ks}
+    texts_of = np.arange(len(queries)) if protocol == "original" else own
+    order = np.argsort(texts_of, kind="stable")
+    groups = np.split(ranks.own_texts[order], np.flatnonzero(np.diff(texts_of[order])) + 1)
+    to_text = {k: ndcg_of_queries(groups, k) for k in ks}
+    results = [
+        DirectionResult(name, "text_to_image", ranks.text_to_image, own, gallery_size, gallery_size, to_image),
+        DirectionResult(
+            name, "image_to_text", ranks.image_to_text, image_of_query, gallery_size, len(queries), to_text
+        ),
+    ]
+    return _Measured(
+        results, _rank_lines(name, queries, ranks, image_of_query), _worst(name, task, at, ranks.text_to_image)
     )
-    return f"{name}[{filters}]" if filters else name
 
 
-def _rank_lines(queries: _Queries, ranks: RetrievalRanks) -> list[dict[str, Any]]:
+def _rank_lines(model: str, queries: Queries, ranks: RetrievalRanks, image_of_query: Int64) -> list[dict[str, Any]]:
     lines: list[dict[str, Any]] = [
-        {"direction": "text_to_image", "image": name, "caption_id": caption_id, "caption": text, "rank": rank}
+        {
+            "model": model,
+            "direction": "text_to_image",
+            "image": name,
+            "caption_id": caption_id,
+            "caption": text,
+            "rank": rank,
+        }
         for name, caption_id, text, rank in zip(
             queries.names, queries.caption_ids, queries.texts, ranks.text_to_image.tolist(), strict=True
         )
@@ -196,7 +214,27 @@ def _rank_lines(queries: _Queries, ranks: RetrievalRanks) -> list[dict[str, Any]
     for name, row in zip(queries.names, queries.image_rows.tolist(), strict=True):
         name_of_row.setdefault(row, name)
     lines += [
-        {"direction": "image_to_text", "image": name_of_row[row], "rank": rank}
-        for row, rank in zip(ranks.queried_images.tolist(), ranks.image_to_text.tolist(), strict=True)
+        {"model": model, "direction": "image_to_text", "image": name_of_row[row], "rank": rank}
+        for row, rank in zip(image_of_query.tolist(), ranks.image_to_text.tolist(), strict=True)
     ]
     return lines
+
+
+def _worst(model: str, task: Task, at: int, ranks: Int64) -> list[Miss]:
+    """The worst queries, one for each photograph, each with what was found in its place."""
+    misses: list[Miss] = []
+    seen: set[int] = set()
+    own = task.queries.image_rows
+    for query in np.argsort(-ranks, kind="stable").tolist():
+        row = int(own[query])
+        if len(misses) == _MISSES or ranks[query] == 1:
+            break
+        if row in seen:
+            continue
+        seen.add(row)
+        scores = task.images[at] @ task.texts[at][query]
+        scores[row] = -np.inf
+        best = np.argsort(-scores, kind="stable")[: min(_MISS_HITS, len(scores) - 1)]
+        found = tuple(task.paths[hit] for hit in best.tolist())
+        misses.append(Miss(model, task.queries.texts[query], int(ranks[query]), task.paths[row], found))
+    return misses

@@ -102,7 +102,8 @@ def _classes(values: npt.ArrayLike, classes: int) -> Int64:
 
 
 def _share(part: Float64, whole: npt.NDArray[np.integer]) -> Float64:
-    return np.divide(part, whole, out=np.zeros(len(part)), where=whole > 0)
+    shares: Float64 = np.divide(part, whole, out=np.zeros(len(part)), where=whole > 0)
+    return shares
 
 
 def _mean_of(values: Float64, support: Int64) -> float:

@@ -44,6 +44,8 @@ NO_SCORE = "no_score"
 LOW_SCORE = "low_score"
 BELOW_TOP = "below_top"
 
+ERROR_COLUMNS = ("translate_error", "error")
+
 REASONS: Mapping[str, str] = MappingProxyType(
     {
         FAILED: "the engine reported an error for this caption",
@@ -77,13 +79,14 @@ class Rule(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class FailedRule:
-    """Rejects a row for which the engine left an `error`."""
+    """Rejects a row for which the engine left an error: `peyda translate` writes `translate_error`."""
 
     reason: ClassVar[str] = FAILED
 
     def check(self, pair: CaptionPair) -> Verdict:
         """See `Rule`."""
-        return (False, self.reason) if pair.row.get("error", "").strip() else True
+        has_error = any(pair.row.get(column, "").strip() for column in ERROR_COLUMNS)
+        return (False, self.reason) if has_error else True
 
 
 @dataclass(frozen=True, slots=True)

@@ -179,14 +179,19 @@ class TextTransformer(nn.Module):
         self.norm = nn.LayerNorm(config.hidden, eps=config.layer_norm_eps)
         self.layers = nn.ModuleList(_Layer(config) for _ in range(config.layers))
 
-    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """`ids`, `mask`: Int64[b, t] (mask 1 for a token, 0 for padding) to features Float32[b, hidden]."""
+    def states(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """`ids`, `mask`: Int64[b, t] (mask 1 for a token, 0 for padding) to token states Float32[b, t, hidden]."""
         positions = torch.arange(ids.shape[1], device=ids.device)
-        x = self.norm(self.word(ids) + self.position(positions))
-        keep = mask.to(x.dtype)
-        bias = (keep[:, None, None, :] - 1) * 1e4
+        x: Tensor = self.norm(self.word(ids) + self.position(positions))
+        bias = (mask.to(x.dtype)[:, None, None, :] - 1) * 1e4
         for layer in self.layers:
             x = layer(x, bias)
+        return x
+
+    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """`ids`, `mask`: Int64[b, t], as `states` takes them, to features Float32[b, hidden]: the mean over tokens."""
+        x = self.states(ids, mask)
+        keep = mask.to(x.dtype)
         total = (x * keep[:, :, None]).sum(1)
         return total / keep.sum(1, keepdim=True).clamp(min=1)
 

@@ -125,10 +125,19 @@ def _build(kind: type[T], values: dict[str, Any], where: str) -> T:
 
 
 def read_recipe(path: Path) -> Recipe:
-    """Read a recipe.
+    """Read a recipe of `peyda train clip`.
 
     Raises:
         ConfigError: It cannot be read, is not TOML, or has an unknown key or a value of the wrong type.
+    """
+    return read_recipe_as(Recipe, path)
+
+
+def read_recipe_as(kind: type[T], path: Path) -> T:
+    """Read a recipe of any kind: a dataclass of plain values and of such dataclasses, all with defaults.
+
+    Raises:
+        ConfigError: As `read_recipe`.
     """
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -136,4 +145,4 @@ def read_recipe(path: Path) -> Recipe:
         raise ConfigError(f"cannot read recipe {path}: {error}", hint="recipes/ in the repository has some") from error
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path} is not TOML: {error}") from error
-    return _build(Recipe, values, "")
+    return _build(kind, values, "")

@@ -1,0 +1,31 @@
+"""The state of a run after its last whole epoch, in one file that is never half there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+class Checkpoint:
+    """Saves and restores everything with `state_dict` and `load_state_dict`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def save(self, parts: Mapping[str, Any], epoch: int) -> None:
+        """Replace the checkpoint by these parts after `epoch` whole epochs."""
+        temporary = self.path.with_suffix(".tmp")
+        torch.save({"epoch": epoch, **{name: part.state_dict() for name, part in parts.items()}}, temporary)
+        temporary.rename(self.path)
+
+    def restore(self, parts: Mapping[str, Any]) -> int:
+        """Load the parts in place; returns how many epochs are done, 0 where there is no checkpoint."""
+        if not self.path.is_file():
+            return 0
+        state = torch.load(self.path, map_location="cpu", weights_only=True)
+        for name, part in parts.items():
+            part.load_state_dict(state[name])
+        return int(state["epoch"])
