@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from peyda.captions import CaptionTable
+from peyda.errors import DataError
 from peyda.evaluation import RetrievalReport, evaluate_retrieval
 from peyda.evaluation.published import RETRIEVAL
 from peyda.evaluation.report import accuracy_curve
@@ -103,6 +104,22 @@ def test_a_sample_is_of_whole_images_and_repeatable(photos: Path, table: Caption
     assert images_of(evaluate_retrieval(HueEncoder(), shuffled, photos, sample=10, seed=3)) == images_of(report)
 
 
+def test_the_order_of_the_table_changes_nothing(photos: Path, table: CaptionTable) -> None:
+    order = np.random.default_rng(9).permutation(60)
+    shuffled = CaptionTable("hues.csv", {name: [values[at] for at in order] for name, values in table.columns.items()})
+
+    def numbers(report: RetrievalReport) -> list[dict[str, object]]:
+        return [{name: value for name, value in one.items() if name != "ci95"} for one in report.metrics]
+
+    def ranks(report: RetrievalReport) -> list[tuple[object, ...]]:
+        return sorted((one["direction"], one["image"], one.get("caption_id", ""), one["rank"]) for one in report.ranks)
+
+    models = [HueEncoder(), BlindEncoder()]
+    one, other = evaluate_retrieval(models, table, photos), evaluate_retrieval(models, shuffled, photos)
+    assert numbers(one) == numbers(other)
+    assert ranks(one) == ranks(other)
+
+
 def test_a_sample_bigger_than_the_set_is_the_set(photos: Path, table: CaptionTable) -> None:
     report = evaluate_retrieval(HueEncoder(), table, photos, sample=1_000)
     assert (report.metrics[0]["images"], report.metrics[0]["queries"]) == (30, 60)
@@ -131,6 +148,23 @@ def test_the_original_protocol_takes_rows_and_counts_doubles_and_ties_as_found(
     assert images_of(drawn) != images_of(report)
     whole = evaluate_retrieval(HueEncoder(), table, photos, protocol="original")
     assert whole.metrics[0]["images"] == 60
+
+
+def test_a_split_restricts_the_gallery_too(photos: Path, table: CaptionTable, tmp_path: Path) -> None:
+    splits = ["test" if at < 14 else "train" for at in range(60)]
+    own = CaptionTable("hues.csv", {**table.columns, "split": splits})
+    report = evaluate_retrieval(HueEncoder(), own, photos, split="test")
+    assert (report.metrics[0]["images"], report.metrics[0]["queries"]) == (7, 14)
+    assert report.metrics[0]["dataset"] == "hues[split=test]"
+    lines = ["image,split", *(f"{number:02}.png,{'test' if number < 7 else 'train'}" for number in range(30))]
+    (tmp_path / "split.csv").write_text("\n".join(lines))
+    apart = evaluate_retrieval(HueEncoder(), table, photos, split="test", split_table=tmp_path / "split.csv")
+    assert apart.metrics == report.metrics
+    with pytest.raises(DataError, match="in the split 'dev'") as caught:
+        evaluate_retrieval(HueEncoder(), table, photos, split="dev", split_table=tmp_path / "split.csv")
+    assert "test, train" in caught.value.hint
+    with pytest.raises(DataError, match="no column 'split'"):
+        evaluate_retrieval(HueEncoder(), table, photos, split="test")
 
 
 def test_several_models_are_compared_on_the_same_queries(photos: Path, table: CaptionTable, tmp_path: Path) -> None:

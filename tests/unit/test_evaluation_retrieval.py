@@ -267,6 +267,12 @@ def test_what_leaves_nothing_to_measure_is_refused(photos: Path, options: dict[s
     assert caught.value.hint
 
 
+def test_a_list_of_no_images_is_refused(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text("\n \n")
+    with pytest.raises(DataError, match="lists no images"):
+        evaluate_retrieval(ColourEncoder(), TABLE, photos, gallery_images=tmp_path / "list.txt")
+
+
 def test_photographs_that_are_not_there_are_refused(photos: Path) -> None:
     with pytest.raises(DataError, match=r"none of the 1 images .*nowhere\.png"):
         evaluate_retrieval(ColourEncoder(), table_of(("nowhere.png", "s", "قرمز")), photos)

@@ -32,7 +32,7 @@ from peyda.training.e5 import (  # noqa: E402
 )
 from peyda.training.heads import DualHeads, ProjectionHead, contrastive_loss  # noqa: E402
 from peyda.training.lite2 import Lite2, SameConv  # noqa: E402
-from peyda.training.recipe import HeadRecipe, Recipe, TuneRecipe, read_recipe  # noqa: E402
+from peyda.training.recipe import HeadRecipe, Recipe, RefitRecipe, TuneRecipe, read_recipe  # noqa: E402
 from peyda.training.tokenizer import pieces_to_keep, tokenizer_json  # noqa: E402
 
 PIECES = ("<s>", "<pad>", "</s>", "<unk>", "▁", "▁query", ":", "▁سگ", "▁برف", "▁dog", "س", "گ", "▁در")
@@ -351,11 +351,12 @@ def test_caltech_split_is_by_hash_and_whole_classes_are_unseen(tmp_path: Path) -
     assert caltech_split(tmp_path) == split
 
 
-def _tiny_recipe(path: Path, **tune: Any) -> Recipe:
+def _tiny_recipe(path: Path) -> Recipe:
     return Recipe(
         name="tiny",
         heads=HeadRecipe(dim=32, hidden=32, epochs=3, batch=4),
-        tune=TuneRecipe(**{"epochs": 2, "batch": 4, **tune}),
+        tune=TuneRecipe(epochs=2, batch=4),
+        refit=RefitRecipe(epochs=1, batch=4),
         text=dataclasses.replace(Recipe().text, weights=str(path), pieces=13, layers=2),
         image=dataclasses.replace(Recipe().image, size_px=64),
     )
@@ -391,7 +392,7 @@ def test_whole_run_makes_a_model_that_loads(data_dir: Path, tmp_path: Path, with
     assert encoder.encode_texts(["سگ در برف", "dog"]).shape == (2, 32)
     log = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
     assert [(line["stage"], line["epoch"]) for line in log] == [
-        ("heads", 1), ("heads", 2), ("heads", 3), ("tune", 1), ("tune", 2),
+        ("heads", 1), ("heads", 2), ("heads", 3), ("tune", 1), ("tune", 2), ("refit", 1),
     ]  # fmt: skip
     with pytest.raises(ConfigError, match="another recipe"):
         train_clip(

@@ -54,7 +54,7 @@ def models_option(command: _Command) -> _Command:
 
 
 def query_options(command: _Command) -> _Command:
-    """Options of commands that ask captions: `captions`, `images`, `column`, `where`, `gallery_images`."""
+    """Options of commands that ask captions: `captions`, `images`, `column`, `where`, `split`…."""
     for option in reversed(
         (
             click.option("--captions", metavar="TABLE", required=True, help="Caption table, of any known format."),
@@ -64,6 +64,10 @@ def query_options(command: _Command) -> _Command:
             ),
             click.option(
                 "--where", metavar="COLUMN=VALUE", multiple=True, callback=parse_where, help="Rows to take as queries."
+            ),
+            click.option("--split", metavar="NAME", help="Only photographs of this split, in the gallery too."),
+            click.option(
+                "--split-table", metavar="CSV", help="Table of image and split, where TABLE has no such column."
             ),
             click.option(
                 "--gallery-images",
@@ -107,7 +111,7 @@ def with_margin(value: float, interval: Sequence[float]) -> str:
 
 def remark_written(written: WrittenReport, out: str, remarks: Sequence[str] = ()) -> None:
     """Say on stderr where the results are, what took no part, and why there are no figures where there are none."""
-    reasons = f" ({', '.join(remarks)}: see skipped.jsonl)" if remarks else ""
+    reasons = f" ({', '.join(remarks)}: see run.json and skipped.jsonl)" if remarks else ""
     write_line(sys.stderr, f"written to {escaped(out)}{reasons}")
     if written.figure_problem is not None:
         write_line(sys.stderr, f"without figures: {written.figure_problem.message}")

@@ -36,7 +36,7 @@ VERBS: Mapping[str, str] = MappingProxyType(
         "score": "Score translated captions, each score in a column of its own.",
         "filter": "Keep or reject captions, each with its reason.",
         "report": "See scores, reasons and samples of a caption table, on a page.",
-        "train": "Train a model: train clip.",
+        "train": "Train a model: train clip, translator, scorer.",
     }
 )
 """Verb → its line in `peyda --help`. Verb `x` is the attribute `x` of the module `peyda.cli.x`."""

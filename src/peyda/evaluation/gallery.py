@@ -105,7 +105,10 @@ def _listed(path: str) -> list[str]:
             names = [line.strip() for line in file]
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}", hint="name a file, or 'all'") from error
-    return [name for name in dict.fromkeys(names) if name]
+    listed = [name for name in dict.fromkeys(names) if name]
+    if not listed:
+        raise DataError(f"{path} lists no images", hint="write one image name a line, or use 'all'")
+    return listed
 
 
 def _unresolved(name: str, reason: str) -> Skipped:

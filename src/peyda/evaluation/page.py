@@ -47,13 +47,14 @@ td.text { color: var(--soft); white-space: normal; min-width: 12rem; }
 .margin { color: var(--soft); font-size: .85em; }
 .figures { display: flex; flex-wrap: wrap; gap: 1rem; }
 .figures img { max-width: 100%; width: 34rem; height: auto; background: #fff; border-radius: .5rem; }
+.figures img:only-child { width: 46rem; }
 .cards { list-style: none; margin: .75rem 0 0; padding: 0; display: grid; gap: .9rem;
   grid-template-columns: repeat(auto-fill, minmax(min(26rem, 100%), 1fr)); }
 .cards > li { background: var(--card); border: 1px solid var(--line); border-radius: .7rem; padding: .8rem;
   break-inside: avoid; }
 .cards .said { display: block; color: var(--ink); font-size: 1.08rem; line-height: 1.8; overflow-wrap: anywhere; }
 .pictures { display: flex; gap: .4rem; margin-top: .4rem; }
-.pictures figure { margin: 0; flex: 1 1 0; min-width: 0; }
+.pictures figure { margin: 0; flex: 1 1 0; min-width: 0; max-width: 9rem; }
 .pictures img, .gone { display: block; width: 100%; height: 6.5rem; object-fit: cover; border-radius: .3rem;
   background: var(--line); border: 3px solid transparent; }
 .pictures .own img, .pictures .own .gone { border-color: var(--good); }

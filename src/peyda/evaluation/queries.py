@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from peyda.captions import CaptionTable
+from peyda.captions.splits import split_by_table
 from peyda.errors import DataError
 from peyda.evaluation.gallery import GalleryImages
 from peyda.persian import normalize
@@ -75,6 +76,35 @@ class Queries:
             raise DataError("no photograph with a caption could be read", hint="skipped ones: peyda index says why")
         lost = len(self) - len(kept)
         return replace(self.take(kept), image_rows=rows[kept], without_image=self.without_image + lost)
+
+
+def of_split(table: CaptionTable, split: str | None, split_table: str | os.PathLike[str] | None = None) -> CaptionTable:
+    """The rows whose photograph is in a split, by the table's own column or by a table of images and splits.
+
+    Args:
+        table: The table.
+        split: The split; None takes all rows.
+        split_table: Table with the columns image and split, where `table` has no column split.
+
+    Raises:
+        DataError: There is no such column or split, or the split table cannot be read.
+    """
+    if split is None:
+        return table
+    if split_table is None:
+        return table.select({"split": split})
+    rule = split_by_table(os.fspath(split_table))
+    names = table.column("image")
+    kept = [row for row, name in enumerate(names) if rule(name) == split]
+    if not kept:
+        found = sorted({rule(name) for name in names} - {""})
+        raise DataError(
+            f"no image of {table.source} is in the split {split!r} of {os.fspath(split_table)}",
+            hint=f"splits of its images: {', '.join(found) or 'none'}",
+        )
+    return CaptionTable(
+        table.source, {name: [values[row] for row in kept] for name, values in table.columns.items()}, table.skipped
+    )
 
 
 def collect_queries(table: CaptionTable, column: str, gallery: GalleryImages) -> Queries:
@@ -151,9 +181,10 @@ def embed_texts(encoder: Encoder, texts: Sequence[str], progress: Progress | Non
     return np.concatenate(parts) if parts else np.zeros((0, encoder.embed_dim), dtype=np.float32)
 
 
-def dataset_name(source: str, where: Mapping[str, str | Sequence[str]]) -> str:
+def dataset_name(source: str, where: Mapping[str, str | Sequence[str]], split: str | None = None) -> str:
     """Short name of what is measured on: the file's, and the filters."""
     name = os.path.basename(source).split(".")[0]
+    where = where if split is None else {**where, "split": split}
     filters = ",".join(
         f"{key}={value if isinstance(value, str) else '|'.join(value)}" for key, value in sorted(where.items())
     )

@@ -30,11 +30,12 @@ from peyda.evaluation.queries import (
     Queries,
     collect_queries,
     dataset_name,
+    of_split,
     sample_images,
     sample_rows,
 )
 from peyda.evaluation.report import DirectionResult, Miss, RetrievalReport, compare, direction_metrics
-from peyda.evaluation.task import Task, embed_task, model_names
+from peyda.evaluation.task import Task, embed_task, filters_record, model_names, model_records
 from peyda.metrics import RetrievalRanks, ndcg_of_queries, retrieval_ranks
 from peyda.persian import NORMALIZER_VERSION
 from peyda.types import Int64
@@ -57,6 +58,8 @@ def evaluate_retrieval(
     *,
     column: str = "caption_fa",
     where: Mapping[str, str | Sequence[str]] | None = None,
+    split: str | None = None,
+    split_table: str | os.PathLike[str] | None = None,
     gallery_images: str | os.PathLike[str] | None = None,
     ks: Sequence[int] = DEFAULT_KS,
     sample: int | None = None,
@@ -73,6 +76,8 @@ def evaluate_retrieval(
         images_dir: Where its photographs are; names resolve by path, then by file name.
         column: The column whose captions are the queries.
         where: Column → value, or several of which one must match: rows to take as queries.
+        split: Take only photographs of this split: the others are not in the gallery either.
+        split_table: Table of images and splits, where `table` has no column split.
         gallery_images: Further images of the gallery: "all" of `images_dir`, or a file that lists some.
         ks: The k of Acc@k and nDCG@k.
         sample: How many images to draw; None takes all. In the original protocol: how many rows (1,000).
@@ -93,7 +98,7 @@ def evaluate_retrieval(
     """
     models = list(encoders) if isinstance(encoders, Sequence) else [encoders]
     ks = _checked(models, ks, sample, protocol, gallery_images)
-    whole = table if isinstance(table, CaptionTable) else read_captions(table)
+    whole = of_split(table if isinstance(table, CaptionTable) else read_captions(table), split, split_table)
     whole.column(column)
     gallery = gather_images(whole.images(), images_dir, gallery_images)
     queries = collect_queries(whole.select(where) if where else whole, column, gallery)
@@ -105,33 +110,25 @@ def evaluate_retrieval(
 
     task = embed_task(models, queries, gallery, progress)
     measured = [_measure(name, task, at, ks, protocol) for at, name in enumerate(model_names(models))]
-    dataset = dataset_name(whole.source, where or {})
+    dataset = dataset_name(whole.source, where or {}, split)
     results = tuple(result for one in measured for result in one.results)
     report = RetrievalReport(
         metrics=[direction_metrics(one, dataset=dataset, protocol=protocol, ks=ks) for one in results],
         ranks=[line for one in measured for line in one.lines],
         run={
-            "models": [
-                {"model": name, "fingerprint": model.fingerprint}
-                for name, model in zip(model_names(models), models, strict=True)
-            ],
+            "models": model_records(models),
             "model": models[0].name,
             "fingerprint": models[0].fingerprint,
             "normalizer_version": NORMALIZER_VERSION,
             "protocol": protocol,
             "table": os.path.basename(whole.source),
             "column": column,
-            "where": {name: value if isinstance(value, str) else list(value) for name, value in (where or {}).items()},
-            "gallery_images": None if gallery_images is None else os.path.basename(os.fspath(gallery_images)),
+            **filters_record(where, split, gallery_images),
             "sample": sample if protocol == "peyda" else sample or ORIGINAL_ROWS,
             "seed": seed,
             "k": ks,
             "images": results[0].images,
-            "distinct_images": len(task.paths),
-            "queries": len(task.queries),
-            "empty_captions": queries.empty,
-            "captions_without_image": task.queries.without_image,
-            "skipped_images": len(gallery.skipped) + len(task.refused),
+            **task.counts(gallery),
             "skipped_rows": len(whole.skipped),
         },
         skipped=(*gallery.skipped, *task.refused),

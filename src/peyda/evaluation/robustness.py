@@ -19,9 +19,9 @@ from peyda.captions import CaptionTable, read_captions
 from peyda.errors import ConfigError
 from peyda.evaluation.figures import draw_bars
 from peyda.evaluation.gallery import gather_images
-from peyda.evaluation.queries import Progress, collect_queries, dataset_name, embed_texts, sample_images
+from peyda.evaluation.queries import Progress, collect_queries, dataset_name, embed_texts, of_split, sample_images
 from peyda.evaluation.report import WrittenReport
-from peyda.evaluation.task import Task, check_finite, embed_task, model_names
+from peyda.evaluation.task import Task, check_finite, embed_task, filters_record, model_names, model_records
 from peyda.evaluation.writing import json_text, result_folder, write_file, write_json, write_lines
 from peyda.metrics import bootstrap_ci, mrr, paired_difference, retrieval_ranks
 from peyda.persian import NORMALIZER_VERSION, normalize
@@ -105,6 +105,8 @@ def evaluate_robustness(
     *,
     column: str = "caption_fa",
     where: Mapping[str, str | Sequence[str]] | None = None,
+    split: str | None = None,
+    split_table: str | os.PathLike[str] | None = None,
     gallery_images: str | os.PathLike[str] | None = None,
     ks: Sequence[int] = (10,),
     variants: Sequence[str] | None = None,
@@ -120,6 +122,8 @@ def evaluate_robustness(
         images_dir: Where its photographs are.
         column: The column whose captions are the queries.
         where: Column → value, or several: rows to take as queries.
+        split: Take only photographs of this split: the others are not in the gallery either.
+        split_table: Table of images and splits, where `table` has no column split.
         gallery_images: Further images of the gallery: "all" of `images_dir`, or a file that lists some.
         ks: The k of Acc@k; the last is the one of the figure.
         variants: Codes of `peyda.persian.typos.VARIANTS`; None takes all.
@@ -138,13 +142,13 @@ def evaluate_robustness(
     codes = known if variants is None else list(dict.fromkeys(variants))
     if not models or not ks or ks[0] < 1 or (sample is not None and sample < 1) or not set(codes) <= set(known):
         raise ValueError(f"there must be a model, positive ks and sample, and variants among {', '.join(known)}")
-    whole = table if isinstance(table, CaptionTable) else read_captions(table)
+    whole = of_split(table if isinstance(table, CaptionTable) else read_captions(table), split, split_table)
     gallery = gather_images(whole.images(), images_dir, gallery_images)
     queries = collect_queries(whole.select(where) if where else whole, column, gallery)
     if sample is not None:
         queries, gallery = sample_images(queries, gallery, sample, seed)
     task = embed_task(models, queries, gallery, progress)
-    dataset = dataset_name(whole.source, where or {})
+    dataset = dataset_name(whole.source, where or {}, split)
     mistyped = {code: [mistype(text, code, seed=seed) for text in task.queries.texts] for code in codes}
     metrics: list[dict[str, Any]] = []
     lines: list[dict[str, Any]] = []
@@ -157,22 +161,16 @@ def evaluate_robustness(
             metrics.append({**shared, "variant": code, **found})
             lines += _lines(name, code, task, mistyped[code], changed, ranks, clean)
     run = {
-        "models": [
-            {"model": name, "fingerprint": model.fingerprint}
-            for name, model in zip(model_names(models), models, strict=True)
-        ],
+        "models": model_records(models),
         "normalizer_version": NORMALIZER_VERSION,
         "table": os.path.basename(whole.source),
         "column": column,
-        "where": {name: value if isinstance(value, str) else list(value) for name, value in (where or {}).items()},
+        **filters_record(where, split, gallery_images),
         "sample": sample,
         "seed": seed,
         "k": ks,
         "images": len(task.paths),
-        "queries": len(task.queries),
-        "empty_captions": queries.empty,
-        "captions_without_image": task.queries.without_image,
-        "skipped_images": len(gallery.skipped) + len(task.refused),
+        **task.counts(gallery),
     }
     examples = {code: _examples(task.queries.texts, texts) for code, texts in mistyped.items()}
     return RobustnessReport(metrics, run, lines, examples, (*gallery.skipped, *task.refused))

@@ -252,18 +252,7 @@ def _measure(
     from peyda.gallery.store import open_store
 
     size, dim = points.shape
-    started = time.perf_counter()
-    store = open_store(folder, dim)
-    try:
-        for start in range(0, size, _BATCH):
-            rows = points[start : start + _BATCH]
-            store.upsert([Point(start + at, row, "/photographs", 0.0) for at, row in enumerate(rows)])
-        insert_s = time.perf_counter() - started
-        started = time.perf_counter()
-        store.optimize(force=True)
-        index_s = time.perf_counter() - started
-    finally:
-        store.close()
+    insert_s, index_s = _fill(folder, points)
     lines = []
     for engine in ENGINES:
         store = open_store(folder, dim, readonly=True, ann_threshold=size if engine == "exact" else 0)
@@ -292,6 +281,23 @@ def _measure(
             }
         )
     return lines
+
+
+def _fill(folder: Path, points: Float32) -> tuple[float, float]:
+    """Make the store and its index; seconds of each."""
+    from peyda.gallery.store import open_store
+
+    started = time.perf_counter()
+    store = open_store(folder, points.shape[1])
+    try:
+        for start in range(0, len(points), _BATCH):
+            rows = points[start : start + _BATCH]
+            store.upsert([Point(start + at, row, "/photographs", 0.0) for at, row in enumerate(rows)])
+        inserted = time.perf_counter()
+        store.optimize(force=True)
+        return inserted - started, time.perf_counter() - inserted
+    finally:
+        store.close()
 
 
 def _ask(search: Callable[[Float32, int], Sequence[Any]], queries: Float32, k: int) -> Float64:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -34,6 +35,16 @@ class Task:
     images: list[Float32]
     texts: list[Float32]
     refused: list[Skipped]
+
+    def counts(self, gallery: GalleryImages) -> dict[str, int]:
+        """For `run.json`: what took part, and what did not."""
+        return {
+            "distinct_images": len(self.paths),
+            "queries": len(self.queries),
+            "empty_captions": self.queries.empty,
+            "captions_without_image": self.queries.without_image,
+            "skipped_images": len(gallery.skipped) + len(self.refused),
+        }
 
 
 def embed_task(
@@ -76,3 +87,22 @@ def model_names(models: Sequence[Encoder]) -> list[str]:
         name if names.count(name) == 1 else f"{name}@{model.fingerprint[:8]}"
         for name, model in zip(names, models, strict=True)
     ]
+
+
+def model_records(models: Sequence[Encoder]) -> list[dict[str, str]]:
+    """For `run.json`: the models, by the names of this run."""
+    return [
+        {"model": name, "fingerprint": model.fingerprint}
+        for name, model in zip(model_names(models), models, strict=True)
+    ]
+
+
+def filters_record(
+    where: Mapping[str, str | Sequence[str]] | None, split: str | None, gallery_images: str | os.PathLike[str] | None
+) -> dict[str, Any]:
+    """For `run.json`: what chose the queries and the gallery. Files without their folders."""
+    return {
+        "where": {name: value if isinstance(value, str) else list(value) for name, value in (where or {}).items()},
+        "split": split,
+        "gallery_images": None if gallery_images is None else os.path.basename(os.fspath(gallery_images)),
+    }

@@ -19,7 +19,7 @@ from peyda.evaluation.figures import can_set_persian, draw_confusion
 from peyda.evaluation.labelled import LabelledClass, LabelledSet, embed_labelled
 from peyda.evaluation.queries import Progress, embed_texts
 from peyda.evaluation.report import WrittenReport
-from peyda.evaluation.task import check_finite, model_names
+from peyda.evaluation.task import check_finite, model_names, model_records
 from peyda.evaluation.writing import json_text, result_folder, write_file, write_json, write_lines
 from peyda.metrics import bootstrap_ci, class_scores, confusion_matrix, paired_difference, text_to_image_ranks
 from peyda.persian import NORMALIZER_VERSION
@@ -223,9 +223,7 @@ def evaluate_zeroshot(
         results=tuple(results),
         labelled=taken,
         run={
-            "models": [
-                {"model": name, "fingerprint": model.fingerprint} for name, model in zip(names, models, strict=True)
-            ],
+            "models": model_records(models),
             "normalizer_version": NORMALIZER_VERSION,
             "dataset": labelled.name,
             "photos": len(taken),

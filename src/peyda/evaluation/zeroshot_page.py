@@ -23,6 +23,7 @@ from peyda.evaluation.page import (
 from peyda.evaluation.zeroshot import ModelClasses, ZeroShotReport, figure_names
 
 _MISTAKES = 12
+_EXAMPLES = 4
 _NOTE = (
     "A photograph is given the class whose Persian name, averaged over the templates, is nearest to it. What scores as "
     "high as the true class counts as before it. Intervals are 95 % ones, from resampling photographs; macro averages "
@@ -90,7 +91,7 @@ def _comparisons(report: ZeroShotReport) -> str:
 
 
 def _mistakes(report: ZeroShotReport, result: ModelClasses) -> str:
-    """The most frequent pairs of a true and a wrong class, with one photograph each."""
+    """The most frequent pairs of a true and a wrong class, with some photographs each."""
     wrong = result.confusion.copy()
     np.fill_diagonal(wrong, 0)
     cards = []
@@ -98,16 +99,20 @@ def _mistakes(report: ZeroShotReport, result: ModelClasses) -> str:
         true, predicted = divmod(flat, wrong.shape[1])
         if not wrong[true, predicted]:
             break
-        at = int(np.flatnonzero((report.labelled.labels == true) & (result.predictions == predicted))[0])
-        image = report.labelled.picture(at)
-        inside = photograph(report.labelled.images[at]) if image is None else picture(image)
+        found = np.flatnonzero((report.labelled.labels == true) & (result.predictions == predicted))[:_EXAMPLES]
+        examples = "".join(f"<figure>{_example(report, at)}</figure>" for at in found.tolist())
         classes = report.labelled.classes
         cards.append(
             f"<li><p>{isolated(classes[true].fa[0])} taken for {isolated(classes[predicted].fa[0])}:"
             f" {int(wrong[true, predicted]):,} of {int(result.confusion[true].sum()):,}</p>"
-            f'<div class="pictures"><figure>{inside}</figure></div></li>'
+            f'<div class="pictures">{examples}</div></li>'
         )
     return f'<ul class="cards">{"".join(cards)}</ul>' if cards else paragraph("None.")
+
+
+def _example(report: ZeroShotReport, at: int) -> str:
+    image = report.labelled.picture(at)
+    return photograph(report.labelled.images[at]) if image is None else picture(image)
 
 
 def _classes(report: ZeroShotReport, result: ModelClasses) -> str:

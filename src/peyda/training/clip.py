@@ -156,9 +156,15 @@ def _ema_update(average: nn.Module, model: nn.Module, decay: float) -> None:
                 a.copy_(b)
 
 
-def train_heads(recipe: Recipe, prepared: Prepared, run: Path, report: Report) -> DualHeads:
-    """Heads on frozen features; resumes from `heads.pt`. Returns the average of the weights (EMA)."""
+def train_heads(recipe: Recipe, prepared: Prepared, run: Path, report: Report, *, stage: str = "heads") -> DualHeads:
+    """Heads on the features of `prepared`; resumes from `STAGE.pt`. Returns the average of the weights (EMA)."""
     settings = recipe.heads
+    if stage == "refit":
+        plan = recipe.refit
+        settings = dataclasses.replace(
+            settings, epochs=plan.epochs, batch=plan.batch, learning_rate=plan.learning_rate, scale=plan.scale
+        )
+        recipe = dataclasses.replace(recipe, classes=dataclasses.replace(recipe.classes, per_batch=plan.per_batch))
     torch.manual_seed(recipe.seed)
     heads = DualHeads(
         prepared.image_features.shape[1],
@@ -166,6 +172,7 @@ def train_heads(recipe: Recipe, prepared: Prepared, run: Path, report: Report) -
         settings.dim,
         settings.hidden,
         settings.dropout,
+        settings.scale,
     )
     average = copy.deepcopy(heads)
     sampler = Sampler(prepared)
@@ -174,7 +181,7 @@ def train_heads(recipe: Recipe, prepared: Prepared, run: Path, report: Report) -
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, settings.learning_rate, total_steps=max(2, steps), pct_start=0.1
     )
-    checkpoint = Checkpoint(run / "heads.pt")
+    checkpoint = Checkpoint(run / f"{stage}.pt")
     first = 0
     if state := checkpoint.load():
         heads.load_state_dict(state["heads"])
@@ -183,7 +190,7 @@ def train_heads(recipe: Recipe, prepared: Prepared, run: Path, report: Report) -
         schedule.load_state_dict(state["schedule"])
         first = state["epoch"]
     for epoch in range(first, settings.epochs):
-        rng = _seed(recipe, 1, epoch)
+        rng = _seed(recipe, 1 if stage == "heads" else 3, epoch)
         heads.train()
         losses = []
         for photos, texts in sampler.epoch(settings.batch, rng):
@@ -201,7 +208,7 @@ def train_heads(recipe: Recipe, prepared: Prepared, run: Path, report: Report) -
             _ema_update(average, heads, 0.98)
             losses.append(loss.item())
         values = {"loss": float(np.mean(losses)), **validate(prepared, average, prepared.val_features)}
-        _log(run, "heads", epoch + 1, values, report)
+        _log(run, stage, epoch + 1, values, report)
         checkpoint.save(
             {
                 "heads": heads.state_dict(),

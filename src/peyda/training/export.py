@@ -18,8 +18,8 @@ from peyda.encoders.image_graph import attach_head, quantize_backbone
 from peyda.encoders.text_graph import TextGraphConfig, build_text_graph
 from peyda.errors import ModelError
 from peyda.persian import NORMALIZER_VERSION
-from peyda.training.clip import ClipModel
 from peyda.training.features import lite2_preprocess, load_pixels
+from peyda.training.heads import DualHeads
 from peyda.training.lite2 import Lite2
 from peyda.training.prepare import Prepared
 from peyda.training.recipe import Recipe
@@ -29,8 +29,10 @@ _CALIBRATION_PHOTOS = 64
 _LICENCE = "Apache-2.0 (started from EfficientNet-Lite2, Apache-2.0, and multilingual-e5-small, MIT; see NOTICE)"
 
 
-def export_model(recipe: Recipe, prepared: Prepared, model: ClipModel, out: Path) -> None:
+def export_model(recipe: Recipe, prepared: Prepared, backbone: Path, heads: DualHeads, out: Path) -> None:
     """Write the model directory; an older one there is replaced only when the new one is whole.
+
+    `backbone` is what `quantize_tower` made; `heads` were fitted to its features.
 
     The model card is not written here: it holds measured numbers (`docs/training.md`).
     """
@@ -39,8 +41,8 @@ def export_model(recipe: Recipe, prepared: Prepared, model: ClipModel, out: Path
         new = Path(folder) / "model"
         (new / "visual").mkdir(parents=True)
         (new / "textual").mkdir()
-        _export_visual(recipe, prepared, model, new / "visual")
-        _export_textual(recipe, prepared, model, new / "textual")
+        _export_visual(recipe, backbone, heads, new / "visual")
+        _export_textual(recipe, prepared, heads, new / "textual")
         _write_config(recipe, prepared, new)
         if (out / "model_card.md").is_file():
             shutil.copy2(out / "model_card.md", new / "model_card.md")
@@ -63,16 +65,19 @@ class _Pooled(nn.Module):
         return features
 
 
-def _export_visual(recipe: Recipe, prepared: Prepared, model: ClipModel, folder: Path) -> None:
+def quantize_tower(recipe: Recipe, prepared: Prepared, tower: Lite2, path: Path) -> Path:
+    """The image tower without its head, in static int8: `image` → `features`. A file that is there is kept."""
+    if path.is_file():
+        return path
     size = recipe.image.size_px
-    tower = _Pooled(model.tower.float().to(memory_format=torch.contiguous_format)).eval()
+    pooled = _Pooled(tower.float().to(memory_format=torch.contiguous_format)).eval()
     chosen = np.random.default_rng(recipe.seed).choice(
         len(prepared.data.photos), min(_CALIBRATION_PHOTOS, len(prepared.data.photos)), replace=False
     )
     pixels = load_pixels([prepared.data.photos[i] for i in chosen], size)
-    floats, ints = folder / "float.onnx", folder / "int8.onnx"
+    floats, ints = path.with_suffix(".float.onnx"), path.with_suffix(".tmp.onnx")
     torch.onnx.export(
-        tower,
+        pooled,
         (torch.zeros(1, 3, size, size),),
         str(floats),
         input_names=["image"],
@@ -82,9 +87,14 @@ def _export_visual(recipe: Recipe, prepared: Prepared, model: ClipModel, folder:
         dynamo=False,
     )
     quantize_backbone(floats, ints, [pixels[i : i + 16] for i in range(0, len(pixels), 16)])
-    onnx.save(attach_head(onnx.load(ints), _head_weights(model.heads.image)), folder / "model.onnx")
     floats.unlink()
-    ints.unlink()
+    ints.rename(path)
+    return path
+
+
+def _export_visual(recipe: Recipe, backbone: Path, heads: DualHeads, folder: Path) -> None:
+    onnx.save(attach_head(onnx.load(backbone), _head_weights(heads.image)), folder / "model.onnx")
+    size = recipe.image.size_px
     config = lite2_preprocess(size)
     _write_json(
         folder / "preprocess_cfg.json",
@@ -100,7 +110,7 @@ def _export_visual(recipe: Recipe, prepared: Prepared, model: ClipModel, folder:
     )
 
 
-def _export_textual(recipe: Recipe, prepared: Prepared, model: ClipModel, folder: Path) -> None:
+def _export_textual(recipe: Recipe, prepared: Prepared, heads: DualHeads, folder: Path) -> None:
     tower = prepared.text_tower
     weights = {name: value.detach().float().numpy() for name, value in tower.state_dict().items()}
     weights["word"] = weights.pop("word.weight")
@@ -115,7 +125,7 @@ def _export_textual(recipe: Recipe, prepared: Prepared, model: ClipModel, folder
         context_length=recipe.text.context_length,
         layer_norm_eps=tower.config.layer_norm_eps,
     )
-    graph = build_text_graph(config, weights | _head_weights(model.heads.text))
+    graph = build_text_graph(config, weights | _head_weights(heads.text))
     onnx.save(graph, folder / "model.onnx")
     document = json.loads(prepared.tokenizer.to_str())
     (folder / "tokenizer.json").write_text(json.dumps(document, ensure_ascii=False, separators=(",", ":")), "utf-8")

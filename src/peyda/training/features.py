@@ -116,3 +116,31 @@ def pad(tokenizer: Tokenizer, ids: Sequence[Sequence[int]]) -> tuple[Int64, Int6
     for row, sequence in enumerate(ids):
         tokens[row, : len(sequence)] = sequence
     return tokens, (tokens != pad_id).astype(np.int64)
+
+
+def quantised_features(
+    backbone: Path, photos: Sequence[Path], *, size_px: int, progress: Progress, flip: bool = False, batch: int = 8
+) -> Float32:
+    """Features of photographs by an int8 tower, `Float32[n, 1280]`: what users will have, quantisation and all.
+
+    Each core runs batches of its own, as the indexer does.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(str(backbone), options, providers=["CPUExecutionProvider"])
+    config = lite2_preprocess(size_px)
+
+    def embed(start: int) -> Float32:
+        rows = []
+        for path in photos[start : start + batch]:
+            with Image.open(path) as image:
+                rows.append(preprocess_image(image, config))
+        pixels = np.stack(rows)
+        (features,) = session.run(None, {"image": np.ascontiguousarray(pixels[..., ::-1]) if flip else pixels})
+        progress("quantised features", min(start + batch, len(photos)), len(photos))
+        return np.asarray(features, np.float32)
+
+    with ThreadPoolExecutor() as pool:
+        return np.concatenate(list(pool.map(embed, range(0, len(photos), batch))))

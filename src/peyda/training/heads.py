@@ -38,11 +38,13 @@ class ProjectionHead(nn.Module):
 class DualHeads(nn.Module):
     """Both heads and the temperature: everything that is trained while the towers are frozen."""
 
-    def __init__(self, image_inputs: int, text_inputs: int, dim: int, hidden: int, dropout: float) -> None:
+    def __init__(
+        self, image_inputs: int, text_inputs: int, dim: int, hidden: int, dropout: float, scale: float = 10.0
+    ) -> None:
         super().__init__()
         self.image = ProjectionHead(image_inputs, dim, hidden, dropout)
         self.text = ProjectionHead(text_inputs, dim, hidden, dropout)
-        self.logit_scale = nn.Parameter(torch.tensor(math.log(20.0)))
+        self.logit_scale = nn.Parameter(torch.tensor(math.log(scale)))
 
     @property
     def scale(self) -> Tensor:

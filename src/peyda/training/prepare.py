@@ -13,13 +13,13 @@ import numpy as np
 import torch
 from tokenizers import Tokenizer
 
-from peyda.errors import ModelError
+from peyda.errors import ConfigError, ModelError
 from peyda.persian import normalize
 from peyda.training.data import Queries, TrainingData, load_queries, load_training_data
 from peyda.training.e5 import TextTransformer, build_text_tower, prune_vocabulary, read_e5
 from peyda.training.features import Progress, cached, digest, early_maps, late_features, text_features
 from peyda.training.lite2 import Lite2, load_lite2
-from peyda.training.recipe import Recipe
+from peyda.training.recipe import DataRecipe, Recipe
 from peyda.training.tokenizer import pieces_to_keep, tokenizer_json
 from peyda.types import Float32, Int64
 
@@ -115,13 +115,7 @@ def prepare(recipe: Recipe, data: Path, run: Path, progress: Progress) -> Prepar
     """
     cache = run / "cache"
     cache.mkdir(parents=True, exist_ok=True)
-    weights = {
-        "native": recipe.data.native,
-        "machine": recipe.data.machine,
-        "english": recipe.data.english,
-        "class": recipe.data.class_names,
-    }
-    training = load_training_data(data, weights=weights)
+    training = load_training_data(data, weights=text_weights(recipe.data))
     classes = _class_names() if recipe.classes.per_batch else []
     queries = {("val", kind): load_queries(data, "val", kind) for kind in VAL_KINDS}
 
@@ -156,7 +150,7 @@ def prepare(recipe: Recipe, data: Path, run: Path, progress: Progress) -> Prepar
         )
 
     centred = class_weight - class_weight.mean(0)
-    mean = np.asarray(views[0], np.float32).mean(0)
+    mean, radius = centre(views[0])
     return Prepared(
         data=training,
         tokenizer=tokenizer,
@@ -173,5 +167,30 @@ def prepare(recipe: Recipe, data: Path, run: Path, progress: Progress) -> Prepar
         class_names=[np.asarray([row_of[name] for name in names], np.int64) for names in classes],
         class_rows=torch.nn.functional.normalize(centred, dim=1).numpy(),
         feature_mean=mean,
-        feature_radius=float(np.linalg.norm(np.asarray(views[0], np.float32) - mean, axis=1).mean()),
+        feature_radius=radius,
     )
+
+
+def text_weights(plan: DataRecipe, *, english: float | None = None) -> dict[str, float]:
+    """What `load_training_data` takes; `english` replaces the recipe's weight.
+
+    Only the weights may differ between stages, not which texts there are: a kind is in both or in neither.
+
+    Raises:
+        ConfigError: English texts would appear or vanish.
+    """
+    if english is not None and (english > 0) != (plan.english > 0):
+        raise ConfigError("refit.english and data.english must both be 0 or both be above 0")
+    return {
+        "native": plan.native,
+        "machine": plan.machine,
+        "english": plan.english if english is None else english,
+        "class": plan.class_names,
+    }
+
+
+def centre(features: Float32) -> tuple[Float32, float]:
+    """The mean of features, and their mean distance from it."""
+    values = np.asarray(features, np.float32)
+    mean = values.mean(0)
+    return mean, float(np.linalg.norm(values - mean, axis=1).mean())

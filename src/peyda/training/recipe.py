@@ -59,6 +59,25 @@ class HeadRecipe:
     learning_rate: float = 1e-3
     weight_decay: float = 0.2
     smoothing: float = 0.05
+    scale: float = 10.0
+    """What the learned inverse temperature starts from. It moves little, and a low one keeps the heads from learning
+    their few photographs by heart (docs/log.md)."""
+
+
+@dataclass(frozen=True)
+class RefitRecipe:
+    """The last stage: fresh heads on features of the quantised tower, the ones that users will have. What is not said
+    here is as in `heads`.
+    """
+
+    epochs: int = 25
+    batch: int = 1024
+    learning_rate: float = 1e-3
+    scale: float = 10.0
+    english: float = 0.0
+    """As `data.english`, which must be above 0 when this is."""
+    per_batch: int = 0
+    """As `classes.per_batch`."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +120,7 @@ class Recipe:
     heads: HeadRecipe = field(default_factory=HeadRecipe)
     classes: ClassRecipe = field(default_factory=ClassRecipe)
     tune: TuneRecipe = field(default_factory=TuneRecipe)
+    refit: RefitRecipe = field(default_factory=RefitRecipe)
 
 
 def _build(kind: type[T], values: dict[str, Any], where: str) -> T:

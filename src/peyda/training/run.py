@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 from pathlib import Path
 
 from peyda.training.clip import ClipModel, Report, save_recipe, train_heads, tune
-from peyda.training.features import Progress
-from peyda.training.prepare import prepare
+from peyda.training.data import load_training_data
+from peyda.training.features import Progress, cached, digest, quantised_features
+from peyda.training.prepare import Prepared, centre, prepare, text_weights
 from peyda.training.recipe import Recipe
+from peyda.types import Float32
 
 
 def train_clip(recipe: Recipe, data: Path, run: Path, out: Path, *, report: Report, progress: Progress) -> Path:
@@ -29,17 +33,43 @@ def train_clip(recipe: Recipe, data: Path, run: Path, out: Path, *, report: Repo
         DataError: The data is not there, or a val or test photo is among the training captions.
         ModelError: A pretrained piece is not installed.
     """
-    from peyda.training.export import export_model
+    from peyda.training.export import export_model, quantize_tower
 
     save_recipe(recipe, run)
     prepared = prepare(recipe, data, run, progress)
-    report(
-        f"{len(prepared.data.photos)} photos, {len(prepared.data.texts)} texts, "
-        f"{prepared.tokenizer.get_vocab_size()} pieces"
-    )
-    model = ClipModel(train_heads(recipe, prepared, run, report), prepared.tower)
+    pieces = prepared.tokenizer.get_vocab_size()
+    report(f"{len(prepared.data.photos)} photos, {len(prepared.data.texts)} texts, {pieces} pieces")
+    tower = prepared.tower
     if recipe.tune.epochs:
-        model = tune(recipe, prepared, model, run, report)
-    export_model(recipe, prepared, model, out)
+        heads = train_heads(recipe, prepared, run, report)
+        tower = tune(recipe, prepared, ClipModel(heads, tower), run, report).tower
+    backbone = quantize_tower(recipe, prepared, tower, run / "backbone.onnx")
+    quantised = _with_quantised_features(recipe, prepared, backbone, run, progress)
+    quantised.data = load_training_data(data, weights=text_weights(recipe.data, english=recipe.refit.english))
+    fitted = train_heads(recipe, quantised, run, report, stage="refit")
+    export_model(recipe, prepared, backbone, fitted, out)
     report(f"model written to {out}")
     return out
+
+
+def _with_quantised_features(
+    recipe: Recipe, prepared: Prepared, backbone: Path, run: Path, progress: Progress
+) -> Prepared:
+    """The same photographs as the quantised tower sees them."""
+    tower_key = digest([hashlib.sha256(backbone.read_bytes()).hexdigest()])
+
+    def features(name: str, photos: list[Path], flip: bool) -> Float32:
+        path = run / "cache" / f"{name}-int8-{tower_key}-{flip}.npy"
+        size = recipe.image.size_px
+        return cached(path, lambda: quantised_features(backbone, photos, size_px=size, progress=progress, flip=flip))
+
+    views = [features("train", prepared.data.photos, flip) for flip in (False, True)]
+    mean, radius = centre(views[0])
+    return dataclasses.replace(
+        prepared,
+        image_features=views[0],
+        feature_views=views,
+        val_features=features("val", prepared.queries["val", "sentence"][0].photos, False),
+        feature_mean=mean,
+        feature_radius=radius,
+    )

@@ -53,6 +53,8 @@ class TranslatorRecipe:
     e5_weights: str = ""
     """As in `ScorerRecipe`."""
     encoder_layers: int = 6
+    frozen_layers: int = 0
+    """The encoder's first layers that stay as they are; with any, its word table does too."""
     decoder_layers: int = 3
     ffn: int = 1536
     """Width of the decoder's feed-forward layers."""

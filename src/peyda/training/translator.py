@@ -131,10 +131,12 @@ def fit_translator(recipe: TranslatorRecipe, prepared: TranslatorRun, run: Path,
     model = prepared.model
     average, best = copy.deepcopy(model), copy.deepcopy(model)
     epochs = [_epoch_batches(recipe, prepared, epoch) for epoch in range(recipe.epochs)]
+    _freeze(model, recipe.frozen_layers)
     ours = [p for name, p in model.named_parameters() if not name.startswith("encoder.")]
+    theirs = [p for p in model.encoder.parameters() if p.requires_grad]
     rates = [recipe.encoder_learning_rate, recipe.decoder_learning_rate]
     optimizer = torch.optim.AdamW(
-        [{"params": list(model.encoder.parameters()), "lr": rates[0]}, {"params": ours, "lr": rates[1]}],
+        [{"params": theirs, "lr": rates[0]}, {"params": ours, "lr": rates[1]}],
         betas=(0.9, 0.98),
         weight_decay=recipe.weight_decay,
         fused=True,
@@ -167,6 +169,13 @@ def fit_translator(recipe: TranslatorRecipe, prepared: TranslatorRun, run: Path,
         log_line(run, {**values, "seconds": round(time.monotonic() - began)}, report)
         checkpoint.save(parts | {"score": score}, epoch + 1)
     return best.eval()
+
+
+def _freeze(model: TranslatorModel, layers: int) -> None:
+    if layers:
+        encoder = model.encoder
+        for part in (encoder.word, encoder.position, encoder.norm, *encoder.layers[:layers]):
+            part.requires_grad_(False)
 
 
 def _epoch_batches(recipe: TranslatorRecipe, prepared: TranslatorRun, epoch: int) -> list[Int64]:
