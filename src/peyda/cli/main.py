@@ -32,7 +32,7 @@ VERBS: Mapping[str, str] = MappingProxyType(
         "demo": "Try everything out on sample photographs.",
         "captions": "Caption tables: convert, show, fetch their photographs, crawl.",
         "translate": "Give the captions of a table Persian translations.",
-        "evaluate": "Measure a model: evaluate retrieval.",
+        "evaluate": "Measure a model: evaluate retrieval, zeroshot, robustness, search.",
         "score": "Score translated captions, each score in a column of its own.",
         "filter": "Keep or reject captions, each with its reason.",
         "report": "See scores, reasons and samples of a caption table, on a page.",

@@ -10,7 +10,7 @@ from dataclasses import astuple, dataclass, fields
 
 from peyda.errors import StorageError
 
-SAMPLE_TOUR = ("گربه", "فنجان قهوه", "موشک در حال پرتاب", "گل", "فضانورد", "موتورسیکلت")
+SAMPLE_TOUR = ("گربه", "فنجان قهوه", "مردی در حال عکاسی", "ساختمان کنار دریاچه", "گل", "موتورسیکلت")
 OWN_PHOTOS_TOUR = ("آدم‌ها کنار هم", "دریا و ساحل", "کوه پوشیده از برف", "سگ", "غذا روی میز", "شب در شهر")
 
 CREDITS_FILE = "LICENSES.csv"
