@@ -60,7 +60,8 @@ def _directory(model: str | None) -> Path:
             if (parent / candidate / "decoder.onnx").is_file():
                 return parent / candidate
     raise ModelError(
-        f"no translator {name!r} is installed", hint="peyda train translator makes one; --model DIR names it"
+        f"no translator {name!r} is installed",
+        hint="take --engine google, openai or ctranslate2; peyda train translator makes one, and --model DIR names it",
     )
 
 
