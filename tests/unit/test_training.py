@@ -375,7 +375,6 @@ def without_downloads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prepare, "_common_words", lambda recipe: ["سگ", "dog"])
 
 
-@pytest.mark.filterwarnings("ignore:You are using the legacy TorchScript:DeprecationWarning")
 def test_whole_run_makes_a_model_that_loads(data_dir: Path, tmp_path: Path, without_downloads: None) -> None:
     from peyda.encoders import load_encoder
     from peyda.training.run import train_clip

@@ -49,6 +49,7 @@ class _SafeRedirects(urllib.request.HTTPRedirectHandler):
         newurl: str,
     ) -> urllib.request.Request | None:
         if not is_web_address(newurl) or (req.type == "https" and urlsplit(newurl).scheme != "https"):
+            fp.close()  # urllib leaves it to whoever follows the redirect
             raise Refused("the service redirects to an address that is not safe to follow")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 

@@ -97,8 +97,8 @@ def pseudo_photographs(
 def evaluate(heads: DualHeads, image_features: Float32, text_features: Float32, queries: Queries) -> dict[str, float]:
     """Acc@1/5/10 and MRR, text to image, gallery = all photos of the set."""
     heads.eval()
-    images = heads.image(torch.from_numpy(np.asarray(image_features, np.float32))).numpy()
-    texts = heads.text(torch.from_numpy(np.asarray(text_features, np.float32))).numpy()
+    images = heads.image(torch.from_numpy(np.array(image_features, np.float32))).numpy()
+    texts = heads.text(torch.from_numpy(np.array(text_features, np.float32))).numpy()
     ranks = text_to_image_ranks(texts, images, queries.photo_of)
     scores = {f"acc@{k}": float(accuracy_at_k(ranks, k)) for k in (1, 5, 10)}
     return {**scores, "mrr": float(mrr(ranks))}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -76,16 +77,19 @@ def quantize_tower(recipe: Recipe, prepared: Prepared, tower: Lite2, path: Path)
     )
     pixels = load_pixels([prepared.data.photos[i] for i in chosen], size)
     floats, ints = path.with_suffix(".float.onnx"), path.with_suffix(".tmp.onnx")
-    torch.onnx.export(
-        pooled,
-        (torch.zeros(1, 3, size, size),),
-        str(floats),
-        input_names=["image"],
-        output_names=["features"],
-        dynamic_axes={"image": {0: "batch"}, "features": {0: "batch"}},
-        opset_version=18,
-        dynamo=False,
-    )
+    with warnings.catch_warnings():
+        # The exporter warns of its own future, and that sizes become constants, which is what is wanted here.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            pooled,
+            (torch.zeros(1, 3, size, size),),
+            str(floats),
+            input_names=["image"],
+            output_names=["features"],
+            dynamic_axes={"image": {0: "batch"}, "features": {0: "batch"}},
+            opset_version=18,
+            dynamo=False,
+        )
     quantize_backbone(floats, ints, [pixels[i : i + 16] for i in range(0, len(pixels), 16)])
     floats.unlink()
     ints.rename(path)

@@ -16,6 +16,8 @@ const clampedRatio = (hit) => Math.min(WIDEST, Math.max(NARROWEST, ratioOf(hit))
 
 export class Grid {
   // `address(hit)` is where a tile leads; `onOpen(hit)` and `onSimilar(hit)` do it without leaving the page.
+  #column = null;
+
   constructor(list, { address, onOpen, onSimilar }) {
     this.list = list;
     this.hits = [];
@@ -23,6 +25,7 @@ export class Grid {
     this.onOpen = onOpen;
     this.onSimilar = onSimilar;
     list.addEventListener("keydown", (event) => this.#key(event));
+    list.addEventListener("pointerdown", () => { this.#column = null; });
     list.addEventListener("focusin", (event) => this.#markActive(event.target.closest(".tile")));
   }
 
@@ -107,6 +110,9 @@ export class Grid {
       this.onSimilar(hit);
       return;
     }
+    const isVertical = event.key === "ArrowDown" || event.key === "ArrowUp";
+    // Going down and up again leads back: the column is that of the tile where the way up or down began.
+    this.#column = isVertical ? this.#column ?? middleOf(tile) : null;
     const target = this.#target(tile, event.key);
     if (target) {
       event.preventDefault();
@@ -124,17 +130,21 @@ export class Grid {
       case "ArrowRight": return tiles[index + (isRtl ? -1 : 1)];
       case "Home": return tiles[0];
       case "End": return tiles.at(-1);
-      case "ArrowDown": return nearestInRow(tile, tiles.slice(index + 1));
-      case "ArrowUp": return nearestInRow(tile, tiles.slice(0, index).reverse());
+      case "ArrowDown": return nearestInRow(tile, tiles.slice(index + 1), this.#column);
+      case "ArrowUp": return nearestInRow(tile, tiles.slice(0, index).reverse(), this.#column);
       default: return undefined;
     }
   }
 }
 
-// The tile of the next row (in the order given) whose middle is closest to that of `from`.
-function nearestInRow(from, candidates) {
+function middleOf(tile) {
+  const box = tile.getBoundingClientRect();
+  return box.left + box.width / 2;
+}
+
+// The tile of the next row (in the order given) whose middle is closest to `column`.
+function nearestInRow(from, candidates, column) {
   const box = from.getBoundingClientRect();
-  const middle = box.left + box.width / 2;
   let best;
   let bestDistance = Infinity;
   let row = null;
@@ -143,7 +153,7 @@ function nearestInRow(from, candidates) {
     if (Math.abs(other.top - box.top) < 2) continue;
     row ??= other.top;
     if (Math.abs(other.top - row) >= 2) break;
-    const distance = Math.abs(other.left + other.width / 2 - middle);
+    const distance = Math.abs(other.left + other.width / 2 - column);
     if (distance < bestDistance) [best, bestDistance] = [candidate, distance];
   }
   return best;
