@@ -421,7 +421,7 @@ def test_resume_is_bitwise_equal(data_dir: Path, tmp_path: Path, without_downloa
                 raise _Killed
 
         heads = clip.train_heads(recipe, prepared, folder, report)
-        return clip.tune(recipe, prepared, clip.ClipModel(heads, prepared.tower), folder, report).state()
+        return clip.tune(recipe, prepared, clip.ClipModel(heads, prepared.tower), folder, report).state_dict()
 
     whole = run("whole", ())
     for stop in ("stage=heads epoch=2", "stage=tune epoch=2"):

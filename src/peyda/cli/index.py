@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING
 import click
 
 from peyda.cli.exit_codes import INTERRUPTED
+from peyda.cli.interrupts import stopping
 from peyda.cli.options import gallery_option, json_option, model_option
 from peyda.cli.terminal import escaped, is_terminal, isolated, write_line
 from peyda.config import load_settings
@@ -67,7 +67,7 @@ def index(
         return _estimate(roots, settings.gallery, model, settings.workers, as_json)
     directory, encoder = _open(settings.gallery, model, roots)
     stop = threading.Event()
-    with _stopping(stop):
+    with stopping(stop):
         summary = _run(
             directory,
             encoder,
@@ -174,26 +174,6 @@ def _watch(
         remove=remove,
         workers=workers,
     )
-
-
-@contextlib.contextmanager
-def _stopping(stop: threading.Event) -> Iterator[None]:
-    """Let the first Ctrl-C (or a polite kill) end the run in good order, and the second one at once."""
-    if threading.current_thread() is not threading.main_thread():  # where Python allows no signal handlers
-        yield
-        return
-    signals = [signal.SIGINT, signal.SIGTERM]
-
-    def ask(_number: int, _frame: object) -> None:
-        stop.set()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    before = [signal.signal(number, ask) for number in signals]
-    try:
-        yield
-    finally:
-        for number, handler in zip(signals, before, strict=True):
-            signal.signal(number, handler)
 
 
 @contextlib.contextmanager

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from peyda.metrics import accuracy_at_k, mrr, text_to_image_ranks
+from peyda.training.checkpoint import Checkpoint
 from peyda.training.data import Queries
 from peyda.training.heads import DualHeads, contrastive_loss
 from peyda.training.lite2 import Lite2
@@ -38,12 +39,12 @@ class ClipModel:
     heads: DualHeads
     tower: Lite2
 
-    def state(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """Weights of both parts."""
         return {"heads": self.heads.state_dict(), "tower": self.tower.state_dict()}
 
-    def load(self, state: dict[str, Any]) -> None:
-        """The inverse of `state`."""
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """The inverse of `state_dict`."""
         self.heads.load_state_dict(state["heads"])
         self.tower.load_state_dict(state["tower"])
 
@@ -115,26 +116,6 @@ def validate(prepared: Prepared, heads: DualHeads, image_features: Float32) -> d
     return out
 
 
-class Checkpoint:
-    """State of a stage after its last whole epoch, written and renamed."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def save(self, state: dict[str, Any]) -> None:
-        """Replace the checkpoint."""
-        temporary = self.path.with_suffix(".tmp")
-        torch.save(state, temporary)
-        temporary.rename(self.path)
-
-    def load(self) -> dict[str, Any] | None:
-        """The last checkpoint, or None."""
-        if not self.path.is_file():
-            return None
-        state: dict[str, Any] = torch.load(self.path, map_location="cpu", weights_only=True)
-        return state
-
-
 def _log(run: Path, stage: str, epoch: int, values: dict[str, Any], report: Report) -> None:
     line = {"stage": stage, "epoch": epoch, **values}
     with (run / "metrics.jsonl").open("a", encoding="utf-8") as file:
@@ -182,13 +163,8 @@ def train_heads(recipe: Recipe, prepared: Prepared, run: Path, report: Report, *
         optimizer, settings.learning_rate, total_steps=max(2, steps), pct_start=0.1
     )
     checkpoint = Checkpoint(run / f"{stage}.pt")
-    first = 0
-    if state := checkpoint.load():
-        heads.load_state_dict(state["heads"])
-        average.load_state_dict(state["average"])
-        optimizer.load_state_dict(state["optimizer"])
-        schedule.load_state_dict(state["schedule"])
-        first = state["epoch"]
+    parts = {"heads": heads, "average": average, "optimizer": optimizer, "schedule": schedule}
+    first = checkpoint.restore(parts)
     for epoch in range(first, settings.epochs):
         rng = _seed(recipe, 1 if stage == "heads" else 3, epoch)
         heads.train()
@@ -209,15 +185,7 @@ def train_heads(recipe: Recipe, prepared: Prepared, run: Path, report: Report, *
             losses.append(loss.item())
         values = {"loss": float(np.mean(losses)), **validate(prepared, average, prepared.val_features)}
         _log(run, stage, epoch + 1, values, report)
-        checkpoint.save(
-            {
-                "heads": heads.state_dict(),
-                "average": average.state_dict(),
-                "optimizer": optimizer.state_dict(),
-                "schedule": schedule.state_dict(),
-                "epoch": epoch + 1,
-            }
-        )
+        checkpoint.save(parts, epoch + 1)
     return average.eval()
 
 
@@ -258,13 +226,8 @@ def tune(recipe: Recipe, prepared: Prepared, model: ClipModel, run: Path, report
     rates = [settings.tower_learning_rate, settings.head_learning_rate]
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rates, total_steps=max(2, steps), pct_start=0.15)
     checkpoint = Checkpoint(run / "tune.pt")
-    first = 0
-    if state := checkpoint.load():
-        model.load(state["model"])
-        average.load(state["average"])
-        optimizer.load_state_dict(state["optimizer"])
-        schedule.load_state_dict(state["schedule"])
-        first = state["epoch"]
+    parts = {"model": model, "average": average, "optimizer": optimizer, "schedule": schedule}
+    first = checkpoint.restore(parts)
     for m in (model, average):
         m.tower = m.tower.to(memory_format=torch.channels_last)
     for epoch in range(first, settings.epochs):
@@ -279,15 +242,7 @@ def tune(recipe: Recipe, prepared: Prepared, model: ClipModel, run: Path, report
             **validate(prepared, average.heads, val_features(recipe, prepared, average)),
         }
         _log(run, "tune", epoch + 1, {**values, "seconds": round(time.monotonic() - began)}, report)
-        checkpoint.save(
-            {
-                "model": model.state(),
-                "average": average.state(),
-                "optimizer": optimizer.state_dict(),
-                "schedule": schedule.state_dict(),
-                "epoch": epoch + 1,
-            }
-        )
+        checkpoint.save(parts, epoch + 1)
     return average
 
 
