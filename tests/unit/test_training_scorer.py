@@ -19,12 +19,12 @@ from peyda.encoders.sentence import load_sentence_encoder  # noqa: E402
 from peyda.errors import ConfigError  # noqa: E402
 from peyda.training.e5 import TextConfig, TextTransformer, Vocabulary  # noqa: E402
 from peyda.training.pairs import Pair  # noqa: E402
+from peyda.training.recipe import save_recipe  # noqa: E402
 from peyda.training.scorer import (  # noqa: E402
     ScorerRun,
     damaged_forms,
     embed,
     fit_scorer,
-    save_text_recipe,
     validate_scorer,
 )
 from peyda.training.scorer_export import export_scorer  # noqa: E402
@@ -130,10 +130,10 @@ def test_resume_is_bitwise_equal(tmp_path: Path) -> None:
 
 
 def test_a_run_belongs_to_one_recipe(tmp_path: Path) -> None:
-    save_text_recipe(RECIPE, tmp_path / "run")
-    save_text_recipe(RECIPE, tmp_path / "run")
+    save_recipe(RECIPE, tmp_path / "run")
+    save_recipe(RECIPE, tmp_path / "run")
     with pytest.raises(ConfigError, match="another recipe"):
-        save_text_recipe(dataclasses.replace(RECIPE, layers=3), tmp_path / "run")
+        save_recipe(dataclasses.replace(RECIPE, layers=3), tmp_path / "run")
 
 
 def test_int8_keeps_weights_within_half_a_step() -> None:

@@ -182,9 +182,13 @@ def _progress_shown() -> Iterator[Callable[[Progress], None]]:
     if not is_terminal(sys.stderr):
         yield lambda _: None
         return
-    from peyda.cli.index_progress import progress_bar
+    from peyda.cli.run_progress import progress_bar
 
-    with progress_bar() as show:
+    def speed(progress: Progress) -> str:
+        skipped = f", {progress.skipped:,} skipped" if progress.skipped else ""
+        return f"{progress.rate:,.0f}/s{skipped}"
+
+    with progress_bar("Looking for photos", "Reading photos", speed) as show:
         yield show
 
 

@@ -136,9 +136,13 @@ def _progress_shown() -> Iterator[Callable[[Progress], None]]:
     if not is_terminal(sys.stderr):
         yield lambda _: None
         return
-    from peyda.cli.translate_progress import progress_bar
+    from peyda.cli.run_progress import progress_bar
 
-    with progress_bar() as show:
+    def speed(progress: Progress) -> str:
+        failed = f", {progress.failed:,} failed" if progress.failed else ""
+        return f"{progress.rate:,.1f}/s{failed}"
+
+    with progress_bar("Looking through the table", "Translating", speed) as show:
         yield show
 
 

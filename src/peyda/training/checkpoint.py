@@ -1,8 +1,9 @@
-"""The state of a run after its last whole epoch, in one file that is never half there."""
+"""What a run keeps on disk: its state after the last whole epoch, in one file that is never half there, and its log."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,3 +30,10 @@ class Checkpoint:
         for name, part in parts.items():
             part.load_state_dict(state[name])
         return int(state["epoch"])
+
+
+def log_line(run: Path, values: dict[str, Any], report: Callable[[str], None]) -> None:
+    """Append to the run's `metrics.jsonl`, and report."""
+    with (run / "metrics.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps(values) + "\n")
+    report(" ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in values.items()))

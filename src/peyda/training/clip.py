@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from peyda.metrics import accuracy_at_k, mrr, text_to_image_ranks
-from peyda.training.checkpoint import Checkpoint
+from peyda.training.checkpoint import Checkpoint, log_line
 from peyda.training.data import Queries
 from peyda.training.heads import DualHeads, contrastive_loss
 from peyda.training.lite2 import Lite2
@@ -116,13 +115,6 @@ def validate(prepared: Prepared, heads: DualHeads, image_features: Float32) -> d
     return out
 
 
-def _log(run: Path, stage: str, epoch: int, values: dict[str, Any], report: Report) -> None:
-    line = {"stage": stage, "epoch": epoch, **values}
-    with (run / "metrics.jsonl").open("a", encoding="utf-8") as file:
-        file.write(json.dumps(line) + "\n")
-    report(" ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in line.items()))
-
-
 def _seed(recipe: Recipe, stage: int, epoch: int) -> np.random.Generator:
     torch.manual_seed(recipe.seed * 1_000_003 + stage * 10_007 + epoch)
     return np.random.default_rng([recipe.seed, stage, epoch])
@@ -184,7 +176,7 @@ def train_heads(recipe: Recipe, prepared: Prepared, run: Path, report: Report, *
             _ema_update(average, heads, 0.98)
             losses.append(loss.item())
         values = {"loss": float(np.mean(losses)), **validate(prepared, average, prepared.val_features)}
-        _log(run, stage, epoch + 1, values, report)
+        log_line(run, {"stage": stage, "epoch": epoch + 1, **values}, report)
         checkpoint.save(parts, epoch + 1)
     return average.eval()
 
@@ -241,7 +233,8 @@ def tune(recipe: Recipe, prepared: Prepared, model: ClipModel, run: Path, report
             "loss": float(np.mean(losses)),
             **validate(prepared, average.heads, val_features(recipe, prepared, average)),
         }
-        _log(run, "tune", epoch + 1, {**values, "seconds": round(time.monotonic() - began)}, report)
+        seconds = round(time.monotonic() - began)
+        log_line(run, {"stage": "tune", "epoch": epoch + 1, **values, "seconds": seconds}, report)
         checkpoint.save(parts, epoch + 1)
     return average
 
@@ -294,19 +287,3 @@ def _tune_step(
     _ema_update(average.heads, model.heads, settings.ema)
     _ema_update(average.tower, model.tower, settings.ema)
     return loss.item()
-
-
-def save_recipe(recipe: Recipe, run: Path) -> None:
-    """`recipe.json` in the run's directory: what was asked for, every default spelled out.
-
-    Raises:
-        ConfigError: The directory holds a run of another recipe.
-    """
-    from peyda.errors import ConfigError
-
-    path = run / "recipe.json"
-    text = json.dumps(dataclasses.asdict(recipe), indent=1)
-    if path.is_file() and path.read_text() != text:
-        raise ConfigError(f"{run} holds a run of another recipe", hint="choose another --run directory, or delete it")
-    run.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)

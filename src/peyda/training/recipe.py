@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -166,3 +167,17 @@ def read_recipe_as(kind: type[T], path: Path) -> T:
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path} is not TOML: {error}") from error
     return _build(kind, values, "")
+
+
+def save_recipe(recipe: Any, run: Path) -> None:
+    """`recipe.json` in the run's directory: what was asked for (a recipe of any kind), every default spelled out.
+
+    Raises:
+        ConfigError: The directory holds a run of another recipe.
+    """
+    path = run / "recipe.json"
+    text = json.dumps(dataclasses.asdict(recipe), indent=1)
+    if path.is_file() and path.read_text(encoding="utf-8") != text:
+        raise ConfigError(f"{run} holds a run of another recipe", hint="choose another --run directory, or delete it")
+    run.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")

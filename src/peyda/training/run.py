@@ -6,11 +6,11 @@ import dataclasses
 import hashlib
 from pathlib import Path
 
-from peyda.training.clip import ClipModel, Report, save_recipe, train_heads, tune
+from peyda.training.clip import ClipModel, Report, train_heads, tune
 from peyda.training.data import load_training_data
 from peyda.training.features import Progress, cached, digest, quantised_features
 from peyda.training.prepare import Prepared, centre, prepare, text_weights
-from peyda.training.recipe import Recipe
+from peyda.training.recipe import Recipe, save_recipe
 from peyda.types import Float32
 
 

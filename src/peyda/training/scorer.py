@@ -7,10 +7,9 @@ and an epoch draws its randomness from (seed, epoch) alone, so that a resumed ru
 from __future__ import annotations
 
 import copy
-import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +18,16 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-from peyda.errors import ConfigError
 from peyda.metrics import accuracy_at_k, text_to_image_ranks
 from peyda.metrics.separation import area_under_curve
 from peyda.persian import normalize
 from peyda.quality.damages import DAMAGES, swap_pairs
 from peyda.training.batches import batches_of, draw
-from peyda.training.checkpoint import Checkpoint
+from peyda.training.checkpoint import Checkpoint, log_line
 from peyda.training.e5 import build_text_tower, read_e5
 from peyda.training.features import pad
 from peyda.training.pairs import Pair, load_held_out, load_pairs
+from peyda.training.recipe import save_recipe
 from peyda.training.scorer_model import ScorerModel, scorer_loss
 from peyda.training.text_recipe import ScorerRecipe
 from peyda.training.vocabulary import common_words, e5_file_path, pruned_tokenizer
@@ -68,27 +67,13 @@ def train_scorer(recipe: ScorerRecipe, data: Path, run: Path, out: Path, *, repo
     """
     from peyda.training.scorer_export import export_scorer
 
-    save_text_recipe(recipe, run)
+    save_recipe(recipe, run)
     prepared = prepare_scorer(recipe, data, run)
     report(f"{len(prepared.pairs)} pairs, {prepared.tokenizer.get_vocab_size()} pieces")
     model = fit_scorer(recipe, prepared, run, report)
     export_scorer(recipe, model, prepared.tokenizer, out)
     report(f"scorer written to {out}")
     return out
-
-
-def save_text_recipe(recipe: Any, run: Path) -> None:
-    """`recipe.json` in the run's directory: what was asked for, every default spelled out.
-
-    Raises:
-        ConfigError: The directory holds a run of another recipe.
-    """
-    path = run / "recipe.json"
-    text = json.dumps(asdict(recipe), indent=1)
-    if path.is_file() and path.read_text(encoding="utf-8") != text:
-        raise ConfigError(f"{run} holds a run of another recipe", hint="choose another --run directory, or delete it")
-    run.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
 
 
 def prepare_scorer(recipe: ScorerRecipe, data: Path, run: Path) -> ScorerRun:
@@ -230,10 +215,3 @@ def average_towards(average: nn.Module, model: nn.Module, decay: float) -> None:
     """Move `average` a step of (1 − decay) towards `model`."""
     with torch.no_grad():
         torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - decay)
-
-
-def log_line(run: Path, values: dict[str, Any], report: Report) -> None:
-    """Append to the run's `metrics.jsonl`, and report."""
-    with (run / "metrics.jsonl").open("a", encoding="utf-8") as file:
-        file.write(json.dumps(values) + "\n")
-    report(" ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in values.items()))

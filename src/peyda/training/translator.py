@@ -21,11 +21,12 @@ from torch.nn import functional as F
 
 from peyda.persian import normalize
 from peyda.training.batches import draw, token_batches
-from peyda.training.checkpoint import Checkpoint
+from peyda.training.checkpoint import Checkpoint, log_line
 from peyda.training.e5 import build_text_tower, read_e5
 from peyda.training.features import pad
 from peyda.training.pairs import NATIVE, WORD, Pair, load_held_out, load_pairs
-from peyda.training.scorer import average_towards, log_line, save_text_recipe
+from peyda.training.recipe import save_recipe
+from peyda.training.scorer import average_towards
 from peyda.training.text_recipe import TranslatorRecipe
 from peyda.training.translator_model import TranslatorModel, greedy
 from peyda.training.translator_pieces import END, PAD, START, initial_table, target_tokenizer
@@ -70,7 +71,7 @@ def train_translator(recipe: TranslatorRecipe, data: Path, run: Path, out: Path,
     """
     from peyda.training.translator_export import export_translator
 
-    save_text_recipe(recipe, run)
+    save_recipe(recipe, run)
     prepared = prepare_translator(recipe, data, run)
     report(
         f"{len(prepared.pairs)} pairs, {prepared.source.get_vocab_size()} English pieces, "
