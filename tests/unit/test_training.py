@@ -20,7 +20,7 @@ from tokenizers import Tokenizer  # noqa: E402
 from peyda.encoders.onnx_parts import quantize_blocks  # noqa: E402
 from peyda.encoders.text_graph import TextGraphConfig, build_text_graph  # noqa: E402
 from peyda.errors import ConfigError, DataError, ModelError  # noqa: E402
-from peyda.training import clip  # noqa: E402
+from peyda.training import clip, tuning  # noqa: E402
 from peyda.training.data import caltech_split, load_queries, load_training_data  # noqa: E402
 from peyda.training.e5 import (  # noqa: E402
     TextConfig,
@@ -32,7 +32,9 @@ from peyda.training.e5 import (  # noqa: E402
 )
 from peyda.training.heads import DualHeads, ProjectionHead, contrastive_loss  # noqa: E402
 from peyda.training.lite2 import Lite2, SameConv  # noqa: E402
-from peyda.training.recipe import HeadRecipe, Recipe, RefitRecipe, TuneRecipe, read_recipe  # noqa: E402
+from peyda.training.lite2_tuning import late_pooled  # noqa: E402
+from peyda.training.memory import FeatureMemory  # noqa: E402
+from peyda.training.recipe import ClassRecipe, HeadRecipe, Recipe, RefitRecipe, TuneRecipe, read_recipe  # noqa: E402
 from peyda.training.tokenizer import pieces_to_keep, tokenizer_json  # noqa: E402
 
 PIECES = ("<s>", "<pad>", "</s>", "<unk>", "▁", "▁query", ":", "▁سگ", "▁برف", "▁dog", "س", "گ", "▁در")
@@ -234,13 +236,63 @@ def test_early_and_late_compose() -> None:
 
 def test_crops_keep_a_constant_map_and_mirror() -> None:
     rng = np.random.default_rng(0)
-    torch.testing.assert_close(clip.crop_maps(torch.full((4, 2, 7, 7), 3.0), 0.5, rng), torch.full((4, 2, 7, 7), 3.0))
+    torch.testing.assert_close(tuning.crop_maps(torch.full((4, 2, 7, 7), 3.0), 0.5, rng), torch.full((4, 2, 7, 7), 3.0))
     maps = torch.arange(7.0).expand(64, 1, 7, 7).clone()
-    whole = clip.crop_maps(maps, 1.0, rng)
+    whole = tuning.crop_maps(maps, 1.0, rng)
     mirrored = torch.isclose(whole, maps.flip(3), atol=1e-4).all(3).all(2).all(1)
     kept = torch.isclose(whole, maps, atol=1e-4).all(3).all(2).all(1)
     assert (mirrored | kept).all()
     assert 10 < int(mirrored.sum()) < 54
+    sided = np.ones(64, bool)
+    torch.testing.assert_close(tuning.crop_maps(maps, 1.0, rng, sided), maps, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("stage", [2, 4, 6])
+def test_late_part_for_tuning_is_the_late_part(stage: int) -> None:
+    """The same values as the module's own forward, and the same gradients but for the depthwise kernels."""
+    torch.manual_seed(0)
+    tower = Lite2(drop_rate=0.0).eval()
+    for module in tower.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(module.running_var, 0.5, 2)
+            torch.nn.init.normal_(module.running_mean)
+    tower = tower.double()
+    maps = tower.early(torch.randn(2, 3, 64, 64, dtype=torch.float64), stage).detach()
+    weights = torch.randn(2, 1280, dtype=torch.float64)
+
+    def gradients(pooled: Any) -> dict[str, Any]:
+        tower.zero_grad(set_to_none=True)
+        (pooled * weights).sum().backward()
+        return {name: p.grad for name, p in tower.named_parameters() if p.grad is not None}
+
+    plain = tower.late(maps, stage).mean((2, 3))
+    fast = late_pooled(tower, maps, stage, dtype=torch.float64)
+    torch.testing.assert_close(fast.double(), plain, rtol=1e-5, atol=1e-6)
+    wanted, found = gradients(plain), gradients(fast)
+    depthwise = {n for n, m in tower.named_modules() if isinstance(m, torch.nn.Conv2d) and m.groups > 1}
+    # The scale of the norm that follows belongs to the kernel.
+    norms = {f"{n.rpartition('.')[0]}.{int(n.rpartition('.')[2]) + 1}" for n in depthwise}
+    assert set(wanted) - set(found) == {f"{n}.weight" for n in (*depthwise, *norms) if f"{n}.weight" in wanted}
+    for name in found:
+        torch.testing.assert_close(found[name].double(), wanted[name], rtol=1e-4, atol=1e-5, msg=name)
+
+
+def test_memory_gives_back_the_latest_and_learns_the_way() -> None:
+    rng = np.random.default_rng(0)
+    frozen = rng.normal(size=(300, 8)).astype(np.float32)
+    turn = rng.normal(size=(8, 8)).astype(np.float32) / 8 + np.eye(8, dtype=np.float32)
+    memory = FeatureMemory(300, 8)
+    assert memory.transport(frozen) is None
+    assert len(memory.latest(5, without=np.asarray([], np.int64))) == 0
+    for start in range(0, 300, 10):
+        photos = np.arange(start, start + 10)
+        memory.remember(photos, torch.from_numpy(frozen[photos] @ turn + 1))
+    latest = memory.latest(12, without=np.asarray([299, 295]))
+    assert sorted(latest.tolist()) == sorted({*range(290, 299)} - {295} | {280, 281, 282, 283})
+    found = memory.transport(frozen)
+    assert found is not None
+    near = np.abs(frozen @ found[0] + found[1] - (frozen @ turn + 1)).mean()
+    assert near < 0.1 * np.abs(frozen @ turn + 1 - frozen).mean()
 
 
 # --- recipes -------------------------------------------------------------------------------------------------------
@@ -311,7 +363,7 @@ def data_dir(tmp_path: Path) -> Path:
     return data
 
 
-WEIGHTS = {"native": 1.0, "machine": 0.5, "english": 0.5, "class": 0.0}
+WEIGHTS = {"native": 1.0, "machine": 0.5, "english": 0.5, "class": 0.0, "guessed": 0.0}
 
 
 def test_only_training_photos_are_read(data_dir: Path) -> None:
@@ -355,8 +407,9 @@ def _tiny_recipe(path: Path) -> Recipe:
     return Recipe(
         name="tiny",
         heads=HeadRecipe(dim=32, hidden=32, epochs=3, batch=4),
-        tune=TuneRecipe(epochs=2, batch=4),
+        tune=TuneRecipe(epochs=2, batch=4, memory=3),
         refit=RefitRecipe(epochs=1, batch=4),
+        classes=ClassRecipe(per_batch=2),
         text=dataclasses.replace(Recipe().text, weights=str(path), pieces=13, layers=2),
         image=dataclasses.replace(Recipe().image, size_px=64),
     )
@@ -421,7 +474,7 @@ def test_resume_is_bitwise_equal(data_dir: Path, tmp_path: Path, without_downloa
                 raise _Killed
 
         heads = clip.train_heads(recipe, prepared, folder, report)
-        return clip.tune(recipe, prepared, clip.ClipModel(heads, prepared.tower), folder, report).state_dict()
+        return tuning.tune(recipe, prepared, tuning.ClipModel(heads, prepared.tower), folder, report).state_dict()
 
     whole = run("whole", ())
     for stop in ("stage=heads epoch=2", "stage=tune epoch=2"):

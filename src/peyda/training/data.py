@@ -7,8 +7,10 @@ Owns reading the development data (its layout is `DATA/README.md`'s), the split 
 from __future__ import annotations
 
 import csv
+import dataclasses
 import hashlib
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,12 +18,18 @@ import numpy as np
 
 from peyda.errors import DataError
 from peyda.persian import normalize
-from peyda.types import Float32, Int64
+from peyda.types import Bool, Float32, Int64
 
 # Caltech-101 classes that no training ever sees, so that zero-shot accuracy on new classes can be reported apart:
 # the 20 smallest by the SHA-1 of their name. Of the others, a photo is held back when its own hash says so.
 UNSEEN_CLASSES = 20
 HELD_BACK_SHARE = 0.2
+
+NATIVE, MACHINE, ENGLISH, CLASS, GUESSED = KINDS = ("native", "machine", "english", "class", "guessed")
+"""Native captions, machine-translated ones, English ones, names of labelled photographs' classes, and names of what the
+pretrained classifier is sure to see."""
+
+_SIDES = frozenset(("چپ", "راست", "left", "right"))
 
 
 @dataclass
@@ -31,15 +39,30 @@ class TrainingData:
     photos: list[Path] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
     photo_of: list[int] = field(default_factory=list)
+    kinds: list[str] = field(default_factory=list)
+    """Of every text, one of `KINDS`."""
     weights: list[float] = field(default_factory=list)
 
-    def add(self, photo: int, text: str, weight: float) -> None:
+    def add(self, photo: int, text: str, kind: str, weight: float) -> None:
         """One (photo, text) pair; the text is normalised, an empty one is left out."""
         text = normalize(text)
         if text:
             self.texts.append(text)
             self.photo_of.append(photo)
+            self.kinds.append(kind)
             self.weights.append(weight)
+
+    def reweighted(self, weights: Mapping[str, float]) -> TrainingData:
+        """The same pairs, drawn by other weights."""
+        return dataclasses.replace(self, weights=[weights[kind] for kind in self.kinds])
+
+    def sided_photos(self) -> Bool:
+        """Which photographs have a text that says left or right, and so may not be mirrored: `bool[photos]`."""
+        out = np.zeros(len(self.photos), bool)
+        for text, photo in zip(self.texts, self.photo_of, strict=True):
+            if not out[photo] and _SIDES.intersection(text.split()):
+                out[photo] = True
+        return out
 
     def captions_by_photo(self) -> list[tuple[Int64, Float32]]:
         """For each photo the indices of its texts and their sampling probabilities."""
@@ -89,13 +112,12 @@ def caltech_split(data: Path) -> dict[Path, str]:
     return split
 
 
-def load_training_data(data: Path, *, weights: dict[str, float]) -> TrainingData:
+def load_training_data(data: Path, *, weights: Mapping[str, float]) -> TrainingData:
     """All (photo, text) pairs that may be trained on.
 
     Args:
         data: The development data.
-        weights: How often each kind of text is drawn: `native`, `machine` (machine-translated), `english`, `class`.
-            A kind with weight 0 is left out.
+        weights: How often each of `KINDS` is drawn. A kind with weight 0 is left out.
 
     Raises:
         DataError: A table is missing, or a val or test photo is among the captions.
@@ -116,18 +138,18 @@ def load_training_data(data: Path, *, weights: dict[str, float]) -> TrainingData
         return index[name]
 
     for row in read_rows(data / "native_fa.csv"):
-        out.add(photo(row["image"]), row["caption_fa"], weights["native"])
+        out.add(photo(row["image"]), row["caption_fa"], NATIVE, weights[NATIVE])
     for row in read_rows(data / "flickr8k/captions.csv"):
         if split[row["image"]] == "train":
-            if weights["machine"] and row["caption_fa"]:
-                out.add(photo("flickr8k/" + row["image"]), row["caption_fa"], weights["machine"])
-            if weights["english"]:
-                out.add(photo("flickr8k/" + row["image"]), row["caption_en"], weights["english"])
-    if weights["english"]:
+            if weights[MACHINE] and row["caption_fa"]:
+                out.add(photo("flickr8k/" + row["image"]), row["caption_fa"], MACHINE, weights[MACHINE])
+            if weights[ENGLISH]:
+                out.add(photo("flickr8k/" + row["image"]), row["caption_en"], ENGLISH, weights[ENGLISH])
+    if weights[ENGLISH]:
         for row in read_rows(data / "coco/captions.csv"):
-            out.add(photo("coco/" + row["image"]), row["caption_en"], weights["english"])
-    if weights["class"]:
-        _add_caltech(out, data, weights["class"])
+            out.add(photo("coco/" + row["image"]), row["caption_en"], ENGLISH, weights[ENGLISH])
+    if weights[CLASS]:
+        _add_caltech(out, data, weights[CLASS])
     return out
 
 
@@ -139,7 +161,7 @@ def _add_caltech(out: TrainingData, data: Path, weight: float) -> None:
         if part == "train":
             out.photos.append(path)
             for text in (*names[path.parent.name].fa, *names[path.parent.name].en):
-                out.add(len(out.photos) - 1, text, weight)
+                out.add(len(out.photos) - 1, text, CLASS, weight)
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,7 @@ def cached(path: Path, compute: Callable[[], Float32]) -> Float32:
     return np.asarray(np.load(path, mmap_mode="r"))
 
 
-@torch.inference_mode()
+@torch.no_grad()  # not inference mode: the change of layout would leave weights that cannot be trained
 def early_maps(
     tower: Lite2, photos: Sequence[Path], *, size_px: int, stage: int, progress: Progress, batch: int = 64
 ) -> Float32:
@@ -76,7 +76,7 @@ def early_maps(
     return np.concatenate(out)
 
 
-@torch.inference_mode()
+@torch.no_grad()  # as above
 def late_features(tower: Lite2, maps: Float32, *, stage: int, flip: bool = False, batch: int = 256) -> Float32:
     """Pooled features of cached maps: `Float32[n, 1280]`; `flip` mirrors the maps left to right."""
     tower = tower.eval().to(memory_format=torch.channels_last)

@@ -52,7 +52,9 @@ class DualHeads(nn.Module):
         return self.logit_scale.clamp(max=math.log(100.0)).exp()
 
 
-def contrastive_loss(images: Tensor, texts: Tensor, labels: Tensor, scale: Tensor, smoothing: float) -> Tensor:
+def contrastive_loss(
+    images: Tensor, texts: Tensor, labels: Tensor, scale: Tensor, smoothing: float, text_ids: Tensor | None = None
+) -> Tensor:
     """Mean of both directions' cross-entropy.
 
     Args:
@@ -61,9 +63,13 @@ def contrastive_loss(images: Tensor, texts: Tensor, labels: Tensor, scale: Tenso
         labels: Int64[b]; rows with one label are positives of each other.
         scale: The temperature's inverse.
         smoothing: Label smoothing, 0 to 1.
+        text_ids: Int64[b], where given: rows with one text are positives of each other too.
     """
     logits = scale * images @ texts.T  # (b, b)
-    positive = (labels[:, None] == labels[None, :]).to(logits.dtype)
+    same = labels[:, None] == labels[None, :]
+    if text_ids is not None:
+        same = same | (text_ids[:, None] == text_ids[None, :])
+    positive = same.to(logits.dtype)
     target = positive / positive.sum(1, keepdim=True)
     target = target * (1 - smoothing) + smoothing / len(labels)
     loss_images = -(target * logits.log_softmax(1)).sum(1).mean()

@@ -158,6 +158,24 @@ def _text_pairs(folder: Path) -> Iterator[Pair]:
         yield Pair(english, persian, WORD, english)
 
 
+def word_pairs(data: Path) -> list[tuple[str, str]]:
+    """English and Persian words for one thing, normalised: our own lists with all their synonyms, and Wiktionary's.
+
+    Raises:
+        DataError: The dictionary is missing.
+    """
+    ours = [(phrase.en, name) for phrase in everyday_names() for name in phrase.fa]
+    ours += [
+        (english, name)
+        for entry in (*imagenet_names(), *caltech101_names())
+        for english in entry.en
+        for name in entry.fa
+    ]
+    theirs = _glosses(_lines(data / "text/wiktionary_en_fa.txt"))
+    pairs = ((normalize(english), normalize(persian)) for english, persian in (*ours, *theirs))
+    return list(dict.fromkeys(pair for pair in pairs if all(pair)))
+
+
 def _lexicon_names() -> Iterator[tuple[str, str]]:
     for phrase in everyday_names():
         yield phrase.en, phrase.fa[0]

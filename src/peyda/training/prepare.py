@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,18 +12,21 @@ from pathlib import Path
 import numpy as np
 import torch
 from tokenizers import Tokenizer
+from torch import Tensor
 
 from peyda.errors import ConfigError, ModelError
 from peyda.persian import normalize
-from peyda.training.data import Queries, TrainingData, load_queries, load_training_data
+from peyda.training.data import CLASS, GUESSED, Queries, TrainingData, load_queries, load_training_data
 from peyda.training.e5 import TextTransformer, build_text_tower, prune_vocabulary, read_e5
 from peyda.training.features import Progress, cached, digest, early_maps, late_features, text_features
 from peyda.training.lite2 import Lite2, load_lite2
+from peyda.training.pairs import word_pairs
 from peyda.training.recipe import DataRecipe, Recipe
 from peyda.training.tokenizer import pieces_to_keep, tokenizer_json
 from peyda.types import Float32, Int64
 
 VAL_KINDS = ("sentence", "short")
+_SURE = 0.6
 
 
 @dataclass
@@ -37,7 +40,7 @@ class Prepared:
     maps: Float32
     """Float16[photos, c, h, w]: input of the first tuned stage."""
     image_features: Float32
-    """Float32[photos, 1280] of the frozen tower."""
+    """Float32[photos, 1280] of the tower as it is now."""
     feature_views: list[Float32]
     """The same of each view (as it is, mirrored)."""
     text_row: Int64
@@ -51,8 +54,15 @@ class Prepared:
     """For each ImageNet class the rows of its names in `text_features`."""
     class_rows: Float32
     """Float32[classes, 1280]: the classifier's rows, centred, unit length."""
+    word_rows: Int64
+    """Int64[words, 2]: English and Persian words for one thing, as rows of `text_features`."""
+    frozen_features: Float32
+    """Float32[photos, 1280] of the pretrained tower, in whose space the classifier's rows lie."""
     feature_mean: Float32
+    """Of `frozen_features`, as is the radius."""
     feature_radius: float
+    transport: tuple[Float32, Float32] | None = None
+    """From `frozen_features` to `image_features`, where they differ (`peyda.training.memory`)."""
 
 
 def e5_path(recipe: Recipe) -> Path:
@@ -116,10 +126,10 @@ def prepare(recipe: Recipe, data: Path, run: Path, progress: Progress) -> Prepar
     cache = run / "cache"
     cache.mkdir(parents=True, exist_ok=True)
     training = load_training_data(data, weights=text_weights(recipe.data))
-    classes = _class_names() if recipe.classes.per_batch else []
+    classes = _class_names() if recipe.classes.per_batch or recipe.data.guessed else []
     queries = {("val", kind): load_queries(data, "val", kind) for kind in VAL_KINDS}
 
-    tower, class_weight, _ = load_lite2(drop_rate=recipe.tune.drop_rate)
+    tower, class_weight, class_bias = load_lite2(drop_rate=recipe.tune.drop_rate)
     size, stage = recipe.image.size_px, recipe.image.stage
 
     def maps_of(name: str, photos: list[Path]) -> Float32:
@@ -138,7 +148,11 @@ def prepare(recipe: Recipe, data: Path, run: Path, progress: Progress) -> Prepar
         return cached(path, lambda: late_features(tower, maps, stage=stage, flip=flip))
 
     views = [view(False), view(True)]
-    distinct = list(dict.fromkeys([*training.texts, *(name for names in classes for name in names)]))
+    if recipe.data.guessed:
+        add_guesses(training, views[0], class_weight, class_bias, classes, recipe.data.guessed)
+    words = word_pairs(data) if recipe.words.per_batch else []
+    class_texts = [name for names in classes for name in names]
+    distinct = list(dict.fromkeys([*training.texts, *class_texts, *(text for pair in words for text in pair)]))
     row_of = {text: row for row, text in enumerate(distinct)}
     text_tower, tokenizer = _text_tower(recipe, distinct, cache)
 
@@ -158,6 +172,7 @@ def prepare(recipe: Recipe, data: Path, run: Path, progress: Progress) -> Prepar
         tower=tower,
         maps=maps,
         image_features=views[0],
+        frozen_features=views[0],
         feature_views=views,
         text_row=np.asarray([row_of[text] for text in training.texts], np.int64),
         text_features=features_of("train", distinct),
@@ -165,6 +180,7 @@ def prepare(recipe: Recipe, data: Path, run: Path, progress: Progress) -> Prepar
         val_features=late_features(tower, val_maps, stage=stage),
         queries={where: (found, features_of("-".join(where), found.texts)) for where, found in queries.items()},
         class_names=[np.asarray([row_of[name] for name in names], np.int64) for names in classes],
+        word_rows=np.asarray([[row_of[text] for text in pair] for pair in words], np.int64).reshape(-1, 2),
         class_rows=torch.nn.functional.normalize(centred, dim=1).numpy(),
         feature_mean=mean,
         feature_radius=radius,
@@ -186,7 +202,36 @@ def text_weights(plan: DataRecipe, *, english: float | None = None) -> dict[str,
         "machine": plan.machine,
         "english": plan.english if english is None else english,
         "class": plan.class_names,
+        "guessed": plan.guessed,
     }
+
+
+def add_guesses(
+    training: TrainingData,
+    features: Float32,
+    weight: Tensor,
+    bias: Tensor,
+    names: Sequence[Sequence[str]],
+    share: float,
+) -> None:
+    """Give photographs the names of the class that the pretrained classifier is sure of, as further texts.
+
+    Args:
+        training: Where the texts go. Photographs of labelled classes are left as they are.
+        features: Float32[photos, 1280] of the frozen tower.
+        weight: Float32[1000, 1280], the classifier's.
+        bias: Float32[1000].
+        names: Of each class.
+        share: Weight of the new texts of a photo, all together.
+    """
+    logits = torch.from_numpy(np.array(features, np.float32)) @ weight.T + bias
+    chance, best = logits.softmax(1).max(1)
+    labelled = {photo for photo, kind in zip(training.photo_of, training.kinds, strict=True) if kind == CLASS}
+    for photo in np.flatnonzero(chance.numpy() >= _SURE):
+        if int(photo) not in labelled:
+            found = names[int(best[photo])]
+            for name in found:
+                training.add(int(photo), name, GUESSED, share / len(found))
 
 
 def centre(features: Float32) -> tuple[Float32, float]:

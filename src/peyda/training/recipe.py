@@ -22,6 +22,8 @@ class DataRecipe:
     machine: float = 0.0
     english: float = 0.0
     class_names: float = 0.0
+    guessed: float = 0.0
+    """Names of the ImageNet class that the pretrained classifier is sure to see in a photo."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,15 @@ class ClassRecipe:
 
 
 @dataclass(frozen=True)
+class WordRecipe:
+    """Words of both languages for one thing, drawn together by the text head alone."""
+
+    per_batch: int = 0
+    weight: float = 0.2
+    """Of their contrastive loss."""
+
+
+@dataclass(frozen=True)
 class TuneRecipe:
     """Tuning of the image tower's late stages together with the heads."""
 
@@ -104,8 +115,9 @@ class TuneRecipe:
     crop: float = 0.7
     """Smallest share of a side that a random crop keeps."""
     anchor: float = 0.0
-    """Weight of the squared distance between tuned and frozen features (in units of the features' squared radius):
-    keeps the space in which the pseudo-photographs lie."""
+    """Weight of the squared distance between tuned and frozen features, in units of the features' squared radius."""
+    memory: int = 0
+    """Remembered photographs that stand in every batch beside the fresh ones."""
 
 
 @dataclass(frozen=True)
@@ -120,6 +132,7 @@ class Recipe:
     text: TextRecipe = field(default_factory=TextRecipe)
     heads: HeadRecipe = field(default_factory=HeadRecipe)
     classes: ClassRecipe = field(default_factory=ClassRecipe)
+    words: WordRecipe = field(default_factory=WordRecipe)
     tune: TuneRecipe = field(default_factory=TuneRecipe)
     refit: RefitRecipe = field(default_factory=RefitRecipe)
 

@@ -6,11 +6,14 @@ import dataclasses
 import hashlib
 from pathlib import Path
 
-from peyda.training.clip import ClipModel, Report, train_heads, tune
-from peyda.training.data import load_training_data
+import numpy as np
+
+from peyda.training.clip import Report, train_heads
 from peyda.training.features import Progress, cached, digest, quantised_features
-from peyda.training.prepare import Prepared, centre, prepare, text_weights
+from peyda.training.memory import fit_transport
+from peyda.training.prepare import Prepared, prepare, text_weights
 from peyda.training.recipe import Recipe, save_recipe
+from peyda.training.tuning import ClipModel, tune
 from peyda.types import Float32
 
 
@@ -45,7 +48,7 @@ def train_clip(recipe: Recipe, data: Path, run: Path, out: Path, *, report: Repo
         tower = tune(recipe, prepared, ClipModel(heads, tower), run, report).tower
     backbone = quantize_tower(recipe, prepared, tower, run / "backbone.onnx")
     quantised = _with_quantised_features(recipe, prepared, backbone, run, progress)
-    quantised.data = load_training_data(data, weights=text_weights(recipe.data, english=recipe.refit.english))
+    quantised.data = prepared.data.reweighted(text_weights(recipe.data, english=recipe.refit.english))
     fitted = train_heads(recipe, quantised, run, report, stage="refit")
     export_model(recipe, prepared, backbone, fitted, out)
     report(f"model written to {out}")
@@ -64,12 +67,10 @@ def _with_quantised_features(
         return cached(path, lambda: quantised_features(backbone, photos, size_px=size, progress=progress, flip=flip))
 
     views = [features("train", prepared.data.photos, flip) for flip in (False, True)]
-    mean, radius = centre(views[0])
     return dataclasses.replace(
         prepared,
         image_features=views[0],
         feature_views=views,
         val_features=features("val", prepared.queries["val", "sentence"][0].photos, False),
-        feature_mean=mean,
-        feature_radius=radius,
+        transport=fit_transport(np.asarray(prepared.frozen_features, np.float32), np.asarray(views[0], np.float32)),
     )
