@@ -20,6 +20,7 @@ from peyda.errors import ModelError
 VISUAL_FILES = ("visual/model.onnx", "visual/preprocess_cfg.json")
 TEXTUAL_FILES = ("textual/model.onnx", "textual/tokenizer.json", "textual/tokenizer_config.json")
 _REQUIRED = ("config.json", *VISUAL_FILES, "textual/model.onnx", "textual/tokenizer.json")
+_PERSIAN = "pes_Arab"  # of NLLB's language tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,14 @@ class PreprocessConfig:
     std: tuple[float, float, float]
     interpolation: str = "bilinear"
     resize_mode: str = "squash"
+
+
+@dataclass(frozen=True, slots=True)
+class TextOptions:
+    """What a text tower wants done to texts, in the words of open_clip's `tokenizer_kwargs`."""
+
+    cleaning: str = ""
+    language: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +104,28 @@ def _sha256(path: Path) -> str:
 
 def file_hashes(directory: Path) -> dict[str, str]:
     """SHA-256 of every file of the two towers, read from disk."""
-    names = (*VISUAL_FILES, *TEXTUAL_FILES)
+    names = (*VISUAL_FILES, *TEXTUAL_FILES, *_external_files(directory))
     return {name: _sha256(directory / name) for name in names if (directory / name).is_file()}
 
 
-def _digest(hashes: Mapping[str, str], names: tuple[str, ...]) -> str:
-    lines = "".join(f"{name} {hashes[name]}\n" for name in names if name in hashes)
+def _external_files(directory: Path) -> list[str]:
+    """Weights beside a graph that is too big for one file: `model.onnx.data`, or hundreds of files named after tensors.
+
+    Found by name, since reading the graph would need the package `onnx`.
+    """
+    from peyda.encoders.hub.layout import place_of
+
+    folders = (directory / part for part in ("visual", "textual"))
+    found = (path for folder in folders if folder.is_dir() for path in folder.iterdir())
+    names = (path.relative_to(directory).as_posix() for path in found if path.is_file())
+    return sorted(name for name in names if place_of(name) and name not in (*VISUAL_FILES, *TEXTUAL_FILES))
+
+
+def _digest(hashes: Mapping[str, str], *parts: str) -> str:
+    """Over the files of these parts of a model, in one order for all time: the fixed names, then those of weights."""
+    known = (*VISUAL_FILES, *TEXTUAL_FILES)
+    names = [*known, *sorted(set(hashes) - set(known))]
+    lines = "".join(f"{name} {hashes[name]}\n" for name in names if name in hashes and name.startswith(parts))
     return hashlib.sha256(lines.encode()).hexdigest()[:32]
 
 
@@ -131,8 +156,8 @@ def read_model_info(directory: Path) -> ModelInfo:
             embed_dim=int(config["embed_dim"]),
             image_size_px=preprocess.size_px,
             context_length=int(text.get("context_length", 77)),
-            fingerprint=_digest(hashes, (*VISUAL_FILES, *TEXTUAL_FILES)),
-            visual_fingerprint=_digest(hashes, VISUAL_FILES),
+            fingerprint=_digest(hashes, "visual/", "textual/"),
+            visual_fingerprint=_digest(hashes, "visual/"),
             size_bytes=sum((directory / name).stat().st_size for name in hashes),
             description=str(own.get("description", "")),
             licence=str(own.get("licence", "")),
@@ -165,6 +190,24 @@ def verify_model(directory: Path) -> list[str]:
     files = read_json(directory / "config.json").get("peyda", {}).get("files", {})
     hashes = file_hashes(directory)
     return [name for name, entry in files.items() if hashes.get(name) != entry["sha256"]]
+
+
+def read_text_options(directory: Path) -> TextOptions:
+    """How texts are prepared for a model, from `text_cfg` in its `config.json`.
+
+    Exports of NLLB models that name no language get the token of Persian: their tokenizer's own default is English.
+
+    Raises:
+        ModelError: `config.json` cannot be read, or its `text_cfg` is malformed.
+    """
+    text = read_json(directory / "config.json").get("text_cfg") or {}
+    options = text.get("tokenizer_kwargs") or {} if isinstance(text, dict) else None
+    if not isinstance(options, dict):
+        raise ModelError(f"text_cfg in config.json of {directory} is malformed", hint="pull or export the model again")
+    is_nllb = "nllb" in str(text.get("hf_tokenizer_name", "")).lower()
+    return TextOptions(
+        cleaning=str(options.get("clean", "")), language=str(options.get("language", _PERSIAN if is_nllb else ""))
+    )
 
 
 def read_preprocess_config(directory: Path) -> PreprocessConfig:

@@ -16,8 +16,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from peyda.encoders.directory import ModelInfo, PreprocessConfig, read_model_info, read_preprocess_config
-from peyda.encoders.sessions import available_cores, l2_normalize, load_session, run_session
+from peyda.encoders.directory import (
+    ModelInfo,
+    PreprocessConfig,
+    read_model_info,
+    read_preprocess_config,
+    read_text_options,
+)
+from peyda.encoders.sessions import available_cores, fixed_batch, l2_normalize, load_session, run_session
 from peyda.encoders.text_tower import TextTower
 from peyda.errors import ModelError
 from peyda.persian import NORMALIZER_VERSION
@@ -48,12 +54,15 @@ class OnnxEncoder:
         self.threads = threads or available_cores()
         self._lock = threading.Lock()
         self._visual_session: ort.InferenceSession | None = None
+        options = read_text_options(self.info.path)
         self._text_tower = TextTower(
             self.info.path / "textual",
             name=self.info.name,
             embed_dim=self.info.embed_dim,
             context_length=self.info.context_length,
             threads=min(_TEXT_THREADS, self.threads),  # one query cannot be spread over calls, so its graph gets them
+            cleaning=options.cleaning,
+            language=options.language,
         )
         version = self.info.normalizer_version
         if version and version != NORMALIZER_VERSION:
@@ -100,8 +109,17 @@ class OnnxEncoder:
             ModelError: The model fails on it or gives non-finite values.
         """
         session = self._visual()
-        output = run_session(session, {session.get_inputs()[0].name: pixels}, self.name)
-        return l2_normalize(output)
+        name, batch = session.get_inputs()[0].name, fixed_batch(session)
+        if batch is None or batch == len(pixels):
+            return l2_normalize(self._checked(run_session(session, {name: pixels}, self.name)))
+        out = np.empty((len(pixels), self.embed_dim), np.float32)
+        for at in range(0, len(pixels), batch):  # a graph for so many rows exactly: the last call is filled up
+            part = pixels[at : at + batch]
+            filled = np.concatenate([part, np.zeros((batch - len(part), *part.shape[1:]), np.float32)])
+            out[at : at + batch] = l2_normalize(self._checked(run_session(session, {name: filled}, self.name)))[
+                : len(part)
+            ]
+        return out
 
     def encode_images(self, images: Sequence[Image.Image]) -> Float32:
         """Embed photographs of any mode and size: `Float32[n, embed_dim]`, L2-normalised.
@@ -126,6 +144,19 @@ class OnnxEncoder:
     def encode_texts(self, texts: Sequence[str]) -> Float32:
         """Embed sentences: `Float32[n, embed_dim]`, L2-normalised. Texts are normalised first (`peyda.persian`)."""
         return self._text_tower.encode(texts)
+
+    def text_tokens(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids that the text tower reads of each text, without padding."""
+        return self._text_tower.tokens(texts)
+
+    def _checked(self, output: Float32) -> Float32:
+        if output.shape[-1:] != (self.embed_dim,):
+            raise ModelError(
+                f"the image tower of {self.name} gives rows of {output.shape[-1]} numbers, config.json says"
+                f" {self.embed_dim}",
+                hint="pull or export the model again",
+            )
+        return output
 
     def _visual(self) -> ort.InferenceSession:
         with self._lock:

@@ -65,3 +65,9 @@ def run_session(session: ort.InferenceSession, feed: dict[str, Any], model: str)
             f"model {model} failed: {str(error)[:300]}", hint="peyda doctor checks the model's files"
         ) from error
     return output
+
+
+def fixed_batch(session: ort.InferenceSession) -> int | None:
+    """How many rows the graph wants, where that is a constant of it; None where it takes any number."""
+    size = session.get_inputs()[0].shape[0]
+    return size if isinstance(size, int) else None

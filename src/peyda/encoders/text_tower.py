@@ -2,11 +2,12 @@
 
 What a dual encoder's text half and a sentence encoder have in common. The session and the tokenizer load on first
 use. Graphs take `text` (or `input_ids`) Int32/Int64[batch, tokens], with an `attention_mask` where they want one, and
-give the embedding first.
+give the embedding first. Either size may be a constant of the graph, as in Immich's exports (one row of 77 tokens).
 """
 
 from __future__ import annotations
 
+import string
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from peyda.encoders.directory import read_json
-from peyda.encoders.sessions import l2_normalize, load_session, run_session
+from peyda.encoders.sessions import fixed_batch, l2_normalize, load_session, run_session
 from peyda.errors import ModelError
 from peyda.persian import normalize
 from peyda.types import Float32
@@ -28,8 +29,28 @@ if TYPE_CHECKING:
 
 _BATCH = 32
 _CHUNK = 1024
+# Where there is much to do, each core runs small batches of its own: they stay in its cache, and no graph waits for
+# threads to meet after every layer (docs/benchmarks.md). It takes a second copy of the weights: big models do without.
+_BULK_BATCH = 8
+_BULK_FROM = 64
+_BULK_BYTES = 100_000_000
 # Longer than any context: the rest would be cut by the tokenizer anyway, at a cost that grows with the text.
 MAX_CHARACTERS = 4096
+_WITHOUT_PUNCTUATION = str.maketrans(dict.fromkeys(string.punctuation, "") | {"_": " "})
+
+
+def clean(text: str, how: str) -> str:
+    """What some models want done to a text before it is cut into tokens, after our own normalising.
+
+    Args:
+        text: Any text.
+        how: "canonicalize" drops ASCII punctuation, as SigLIP was trained (big_vision's `canonicalize_text`); anything
+            else, open_clip's "lower" and "whitespace" among it, asks for less than our normaliser does.
+
+    >>> clean("a dog, on_the beach!", "canonicalize")
+    'a dog on the beach'
+    """
+    return " ".join(text.translate(_WITHOUT_PUNCTUATION).split()) if how == "canonicalize" else text
 
 
 class TextTower:
@@ -40,17 +61,32 @@ class TextTower:
         name: Of the model, for messages.
         embed_dim: Length of an embedding.
         context_length: Tokens of a sentence that are read.
-        threads: Of the graph.
+        threads: Of the graph; where many sentences come at once, how many graphs run beside each other.
+        cleaning: How texts are cleaned after normalising, see `clean`.
+        language: Token that every text begins with, of tokenizers that have one for each language (NLLB).
     """
 
-    def __init__(self, folder: Path, *, name: str, embed_dim: int, context_length: int, threads: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        name: str,
+        embed_dim: int,
+        context_length: int,
+        threads: int,
+        cleaning: str = "",
+        language: str = "",
+    ) -> None:
         self.folder = folder
         self.name = name
         self.embed_dim = embed_dim
         self.context_length = context_length
         self.threads = threads
+        self.cleaning = cleaning
+        self.language = language
         self._lock = threading.Lock()
         self._loaded: ort.InferenceSession | None = None
+        self._bulk: ort.InferenceSession | None = None
 
     def encode(self, texts: Sequence[str]) -> Float32:
         """Embed sentences, normalised first (`peyda.persian`); empty input gives shape (0, embed_dim).
@@ -61,17 +97,33 @@ class TextTower:
         if isinstance(texts, str):
             raise TypeError("encode_texts takes a list of str, not one str")
         out = np.empty((len(texts), self.embed_dim), np.float32)
-        session = self._load()
-        for start in range(0, len(texts), _CHUNK):
-            chunk = [normalize(text[:MAX_CHARACTERS]) for text in texts[start : start + _CHUNK]]
-            ids = [encoding.ids for encoding in self._tokenizer.encode_batch(chunk)]
-            # Sorted by length, so that a batch pads little.
-            order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
-            for at in range(0, len(order), _BATCH):
-                rows = order[at : at + _BATCH]
-                output = run_session(session, self._inputs(session, [ids[i] for i in rows]), self.name)
-                out[[start + i for i in rows]] = l2_normalize(self._checked(output))
+        is_bulk = len(texts) >= _BULK_FROM and self.threads > 1 and self._is_small()
+        session = self._bulk_session() if is_bulk else self._load()
+        size = fixed_batch(session) or (_BULK_BATCH if is_bulk else _BATCH)
+        with ThreadPoolExecutor(self.threads if is_bulk else 1) as pool:
+            for start in range(0, len(texts), _CHUNK):
+                ids = self.tokens(texts[start : start + _CHUNK])
+                # Sorted by length, so that a batch pads little.
+                order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
+                batches = [order[at : at + size] for at in range(0, len(order), size)]
+
+                def run(rows: list[int], ids: list[list[int]] = ids) -> Float32:
+                    return run_session(session, self._inputs(session, [ids[i] for i in rows]), self.name)
+
+                for rows, output in zip(batches, pool.map(run, batches) if is_bulk else map(run, batches), strict=True):
+                    out[[start + i for i in rows]] = l2_normalize(self._checked(output))[: len(rows)]
         return out
+
+    def tokens(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of texts, normalised and cut to the context length, without padding."""
+        chunk = [normalize(text[:MAX_CHARACTERS]) for text in texts]
+        if self.cleaning:
+            chunk = [clean(text, self.cleaning) for text in chunk]
+        return [encoding.ids for encoding in self._tokenizer.encode_batch(chunk)]
+
+    def _is_small(self) -> bool:
+        # All files: big graphs keep their weights beside them, under any name.
+        return sum(path.stat().st_size for path in self.folder.iterdir()) <= _BULK_BYTES
 
     def _checked(self, output: Float32) -> Float32:
         if output.shape[-1:] != (self.embed_dim,):
@@ -97,6 +149,13 @@ class TextTower:
                 self._loaded = load_session(self.folder / "model.onnx", self.threads)
             return self._loaded
 
+    def _bulk_session(self) -> ort.InferenceSession:
+        """A session of one thread, for one call from each core at a time."""
+        with self._lock:
+            if self._bulk is None:
+                self._bulk = load_session(self.folder / "model.onnx", 1)
+            return self._bulk
+
     def _inputs(self, session: ort.InferenceSession, ids: list[list[int]]) -> dict[str, Any]:
         """Inputs by the names that the graph gives them: `text` or `input_ids`, and a mask where it wants one."""
         inputs = {value.name: value for value in session.get_inputs()}
@@ -104,8 +163,9 @@ class TextTower:
         fixed = first.shape[1] if len(first.shape) == 2 and isinstance(first.shape[1], int) else None
         length = fixed or max(1, *map(len, ids))
         dtype = np.int64 if "int64" in first.type else np.int32
-        tokens = np.full((len(ids), length), self._pad_id, dtype)
-        mask = np.zeros((len(ids), length), np.int64)
+        count = fixed_batch(session) or len(ids)
+        tokens = np.full((count, length), self._pad_id, dtype)
+        mask = np.zeros((count, length), np.int64)
         for row, sequence in enumerate(ids):
             tokens[row, : len(sequence)] = sequence[:length]
             mask[row, : len(sequence)] = 1
@@ -130,6 +190,15 @@ class TextTower:
             tokenizer = Tokenizer.from_file(str(self.folder / "tokenizer.json"))
         except Exception as error:  # the library raises bare Exception
             raise ModelError(f"cannot read the tokenizer of {self.name}: {error}") from error
+        if self.language and (code := tokenizer.token_to_id(self.language)) is not None:
+            from tokenizers.processors import TemplateProcessing
+
+            # Files of NLLB tokenizers begin every text with the token of English.
+            end = "</s>"
+            tokenizer.post_processor = TemplateProcessing(
+                single=[self.language, "$A", end],
+                special_tokens=[(self.language, code), (end, tokenizer.token_to_id(end))],
+            )
         tokenizer.no_padding()
         tokenizer.enable_truncation(self.context_length)
         return tokenizer
