@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from peyda.cli.train_baseline import baseline
 from peyda.config import load_settings
 from peyda.errors import ConfigError
 
@@ -33,20 +34,54 @@ def _training_options(default_run: str) -> Callable[[Callable[..., Any]], Callab
 
 
 def _data_folder(data: Path | None) -> Path:
-    folder = data or load_settings().data
+    folder = data or _settings_folder()
     if folder is None:
         raise ConfigError("no training data given", hint="--data DIR or PEYDA_DATA names its folder")
-    return Path(folder)
+    return folder
+
+
+def _settings_folder() -> Path | None:
+    folder = load_settings().data
+    return None if folder is None else Path(folder)
 
 
 def _missing(error: ImportError) -> ConfigError:
     return ConfigError(f"training needs {error.name}", hint="make setup installs what training needs")
 
 
+def _progress(what: str, done: int, total: int) -> None:
+    click.echo(f"\r{what}: {done} of {total}", err=True, nl=done == total)
+
+
 @train.command()
 @_training_options("runs/NAME")
-def clip(recipe: Path, data: Path | None, run: Path | None, out: Path | None) -> None:
-    """Train a dual encoder as RECIPE says, and export it as a model directory. Run it again to resume."""
+@click.option("--captions", type=click.Path(path_type=Path), help="Caption table, where the recipe has [towers].")
+@click.option("--images", type=click.Path(path_type=Path), help="Folder of its photographs.")
+def clip(
+    recipe: Path,
+    data: Path | None,
+    run: Path | None,
+    out: Path | None,
+    captions: Path | None,
+    images: Path | None,
+) -> None:
+    """Train a dual encoder as RECIPE says, and export it as a model directory. Run it again to resume.
+
+    A recipe with a [towers] table joins any image tower and any text tower, on your own captions and photographs
+    (docs/training-any.md); one without makes the embedded model (docs/training.md).
+    """
+    from peyda.training.dual import is_dual_recipe
+
+    if is_dual_recipe(recipe):
+        from peyda.cli.train_dual import run_dual
+
+        run_dual(recipe, captions=captions, images=images, data=data or _settings_folder(), run=run, out=out)
+        return
+    if captions or images:
+        raise ConfigError(
+            f"{recipe} trains the embedded model, from --data alone",
+            hint="--captions and --images are for recipes with a [towers] table, such as recipes/original.toml",
+        )
     from peyda.training.recipe import read_recipe
 
     folder = _data_folder(data)
@@ -56,11 +91,10 @@ def clip(recipe: Path, data: Path | None, run: Path | None, out: Path | None) ->
     except ImportError as error:
         raise _missing(error) from error
     run = run or Path("runs") / plan.name
+    train_clip(plan, folder, run, out or run / "model", report=click.echo, progress=_progress)
 
-    def progress(what: str, done: int, total: int) -> None:
-        click.echo(f"\r{what}: {done} of {total}", err=True, nl=done == total)
 
-    train_clip(plan, folder, run, out or run / "model", report=click.echo, progress=progress)
+train.add_command(baseline)
 
 
 @train.command()
