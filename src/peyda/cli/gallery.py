@@ -1,4 +1,7 @@
-"""`peyda gallery stats|verify|skipped`: look into a gallery. Reading only, unless `verify --repair` is asked for."""
+"""`peyda gallery stats|verify|skipped`: look into a gallery. Reading only, unless `verify --repair` is asked for.
+
+`peyda gallery upgrade` is in `gallery_upgrade`.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from peyda.cli.exit_codes import FAILED, OK
+from peyda.cli.gallery_upgrade import upgrade
 from peyda.cli.index import duration, size
 from peyda.cli.options import gallery_option, json_option
 from peyda.cli.terminal import escaped, is_terminal, isolated, write_line
@@ -32,7 +36,10 @@ _KINDS = {
 
 @click.group()
 def gallery() -> None:
-    """Look into the gallery: stats, verify, skipped."""
+    """Look into the gallery, or change its model: stats, verify, skipped, upgrade."""
+
+
+gallery.add_command(upgrade)
 
 
 @gallery.command()
@@ -67,6 +74,7 @@ def stats(gallery: str | None, as_json: bool) -> int:
         ("With a place", f"{about['located']:,}"),
         ("Skipped files", f"{about['skipped']:,}"),
         ("Model", f"{about['model']} ({about['embed_dim']} numbers a photo)"),
+        *(("Model before", f"{one.model} (peyda gallery upgrade --rollback)") for one in manifest.previous[:1]),
         ("On disk", size(about["disk_bytes"])),
         *(("Folder", root) for root in about["roots"]),
         ("Last run", _last_run(about["last_run"])),

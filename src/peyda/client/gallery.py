@@ -7,17 +7,19 @@ query), the search runs here. Either way the hits are the same.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self
 
 from peyda.config import load_settings
 from peyda.errors import ImageRefused
 from peyda.gallery.directory import GalleryDirectory
+from peyda.gallery.following import Following
 from peyda.gallery.locks import ServerPresence
 from peyda.search import DateLike, Searcher, check_k, check_min_score, parse_where, prepare_query
 from peyda.types import Hit, IndexSummary, Photo, Skipped, Where
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from peyda.client.remote import RemoteGallery
     from peyda.gallery.locks import ServerInfo
     from peyda.gallery.pipeline import Progress
+    from peyda.gallery.upgrade import UpgradeSummary
     from peyda.gallery.verify import Verification
 
 _RETRY_AFTER_S = 30.0
@@ -53,7 +56,7 @@ class Gallery:
         self._model = model
         self._via_server = via_server
         self._lock = threading.RLock()
-        self._searcher: Searcher | None = None
+        self._searchers = Following(directory, lambda one: Searcher(one, model=self._model), Searcher.close)
         self._remote: tuple[ServerInfo, RemoteGallery] | None = None
         self._retry_at = 0.0
         self._is_closed = False
@@ -91,11 +94,10 @@ class Gallery:
             StorageError: The directory cannot be made.
         """
         from peyda.encoders import model_info
+        from peyda.gallery.generations import lasting_name
 
         name = model or load_settings().model
-        info = model_info(name)
-        named = str(info.path.absolute()) if os.sep in name else name
-        return cls(GalleryDirectory.create(_path(path), info, model=named))
+        return cls(GalleryDirectory.create(_path(path), model_info(name), model=lasting_name(name)))
 
     def __enter__(self) -> Self:
         return self
@@ -104,7 +106,8 @@ class Gallery:
         self.close()
 
     def __len__(self) -> int:
-        return self._local().count()
+        with self._local() as searcher:
+            return searcher.count()
 
     def __repr__(self) -> str:
         return f"Gallery({str(self.directory.path)!r})"
@@ -112,11 +115,9 @@ class Gallery:
     def close(self) -> None:
         """Release files and connections; idempotent. A closed gallery cannot be used again."""
         with self._lock:
-            searcher, self._searcher = self._searcher, None
             remote, self._remote = self._remote, None
             self._is_closed = True
-        if searcher is not None:
-            searcher.close()
+        self._searchers.close()
         if remote is not None:
             remote[1].close()
 
@@ -151,7 +152,10 @@ class Gallery:
         where = parse_where(folder, after, before)
         params = _params(wanted, floor, where)
         hits = self._ask_server(lambda remote: remote.search(normalized, params))
-        return self._local().search(normalized, wanted, min_score=floor, where=where) if hits is None else hits
+        if hits is None:
+            with self._local() as searcher:
+                hits = searcher.search(normalized, wanted, min_score=floor, where=where)
+        return hits
 
     def search_like(
         self,
@@ -173,13 +177,15 @@ class Gallery:
         wanted, floor = check_k(k), check_min_score(min_score)
         where = parse_where(folder, after, before)
         if not isinstance(photo, str | bytes | os.PathLike):
-            return self._local().search_like(photo, wanted, min_score=floor, where=where)
+            with self._local() as searcher:
+                return searcher.search_like(photo, wanted, min_score=floor, where=where)
         params = _params(wanted, floor, where)
         try:
             hits = self._ask_server(lambda remote: remote.search_like(_bytes_to_send(photo), params))
             if hits is None:
-                image = _decoded(photo, self._local().encoder.image_size_px)
-                hits = self._local().search_like(image, wanted, min_score=floor, where=where)
+                with self._local() as searcher:
+                    image = _decoded(photo, searcher.encoder.image_size_px)
+                    hits = searcher.search_like(image, wanted, min_score=floor, where=where)
         except ImageRefused as error:
             if isinstance(photo, bytes):
                 raise
@@ -204,15 +210,18 @@ class Gallery:
         """
         where = parse_where(folder, after, before)
         # Needs vectors alone and no model, so a server would not be faster.
-        return self._local().similar(photo_id, k, min_score=min_score, where=where)
+        with self._local() as searcher:
+            return searcher.similar(photo_id, k, min_score=min_score, where=where)
 
     def photo(self, photo_id: int) -> Photo | None:
         """What the catalogue knows of one photograph; None when there is no such."""
-        return self._local().photo(photo_id)
+        with self._local() as searcher:
+            return searcher.photo(photo_id)
 
     def stats(self) -> dict[str, Any]:
         """The gallery at a glance, JSON-ready."""
-        return self._local().stats()
+        with self._local() as searcher:
+            return searcher.stats()
 
     def skipped(self) -> list[Skipped]:
         """The files that the indexer left out, and why; by path."""
@@ -243,14 +252,88 @@ class Gallery:
         from peyda.gallery.pipeline import index_photos
 
         roots = [os.fspath(path) for path in ([paths] if isinstance(paths, str | os.PathLike) else paths)]
+        with self._local() as searcher:
+            encoder = searcher.encoder
         return index_photos(
             self.directory,
-            self._local().encoder,
+            encoder,
             roots,
             progress=progress or (lambda _: None),
             should_stop=should_stop or (lambda: False),
             workers=workers,
         )
+
+    def upgrade(
+        self,
+        model: str | os.PathLike[str],
+        *,
+        allow_missing: bool = False,
+        progress: Callable[[Progress], None] | None = None,
+        should_stop: Callable[[], bool] | None = None,
+        workers: int = 0,
+    ) -> UpgradeSummary:
+        """Bring the gallery over to another model. Searches go on with the old one until all is done.
+
+        The old vectors stay for `rollback`. With the same image tower (another text tower) it is done at once.
+
+        Args:
+            model: Name or directory of the model.
+            allow_missing: Switch although photographs cannot be read; `index` adds them when it can.
+            progress: Called now and then with how far it is.
+            should_stop: Asked often; True ends the run early and cleanly (`is_switched` is False; the next goes on).
+            workers: Threads that decode and embed; 0 means one for each core.
+
+        Raises:
+            GalleryBusy: Another process is changing the model.
+            GalleryError: Photographs cannot be read; nothing has changed.
+            ModelError: There is no such model, or it does not work.
+            StorageError: The disk is or would be full, or is gone; what was done so far is kept.
+        """
+        from peyda.encoders import load_encoder
+        from peyda.gallery.generations import lasting_name
+        from peyda.gallery.upgrade import upgrade_gallery
+
+        summary = upgrade_gallery(
+            self.directory,
+            load_encoder(model),
+            model=lasting_name(model),
+            allow_missing=allow_missing,
+            progress=progress or (lambda _: None),
+            should_stop=should_stop or (lambda: False),
+            workers=workers,
+        )
+        self._forget_model(summary)
+        return summary
+
+    def rollback(
+        self,
+        *,
+        progress: Callable[[Progress], None] | None = None,
+        should_stop: Callable[[], bool] | None = None,
+        workers: int = 0,
+    ) -> UpgradeSummary:
+        """Go back to the model before the last `upgrade`, at once; then embed what was indexed since.
+
+        Arguments and result are those of `upgrade`.
+
+        Raises:
+            GalleryError: There is nothing to go back to.
+            GalleryMismatch, ModelError: The old model is not there any more.
+            GalleryBusy, StorageError: As for `upgrade`.
+        """
+        from peyda.encoders import load_encoder
+        from peyda.gallery.upgrade import previous_generation, roll_back
+
+        self.directory.refresh()
+        summary = roll_back(
+            self.directory,
+            load_encoder(previous_generation(self.directory).model),
+            progress=progress or (lambda _: None),
+            should_stop=should_stop or (lambda: False),
+            workers=workers,
+        )
+        self._forget_model(summary)
+        return summary
 
     def verify(self, *, is_deep: bool = False) -> Verification:
         """Does the gallery agree with itself and with the disk? Changes nothing.
@@ -264,12 +347,22 @@ class Gallery:
 
     # Inside
 
-    def _local(self) -> Searcher:
-        with self._lock:
-            self._check_open()
-            if self._searcher is None:
-                self._searcher = Searcher(self.directory, model=self._model)
-            return self._searcher
+    @property
+    def _searcher(self) -> Searcher | None:
+        """The searcher of this process; None as long as a server has answered everything."""
+        return self._searchers.current
+
+    def _forget_model(self, summary: UpgradeSummary) -> None:
+        """A model that was named for the old vectors says nothing about the new ones."""
+        if summary.is_switched:
+            self._model = None
+
+    @contextlib.contextmanager
+    def _local(self) -> Iterator[Searcher]:
+        """A searcher of the model that the gallery has now; it stays open while the block lasts."""
+        self._searchers.follow()
+        with self._searchers.lease() as searcher:
+            yield searcher
 
     def _check_open(self) -> None:
         if self._is_closed:

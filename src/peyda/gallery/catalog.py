@@ -272,7 +272,7 @@ class Catalog:
         """Remember files that were not indexed."""
         now = datetime.now(UTC).isoformat(timespec="seconds")
         rows = [
-            (os.fsencode(one.path), one.reason, _storable(one.detail), one.size_bytes, one.mtime_ns, now)
+            (os.fsencode(one.path), one.reason, storable(one.detail), one.size_bytes, one.mtime_ns, now)
             for one in skipped
         ]
         query = f"INSERT OR REPLACE INTO skipped ({_SKIPPED_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)"
@@ -385,6 +385,6 @@ def _row(photo: Photo) -> tuple[Any, ...]:
     return (photo.id, os.fsencode(photo.path), *_facts(photo))
 
 
-def _storable(text: str) -> str:
+def storable(text: str) -> str:
     """SQLite takes no lone surrogates, and a detail may quote a file name that has some."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -102,7 +102,7 @@ class Committer:
         rows = [*self._resolve_known(), *map(self._resolve_encoded, self._encoded)]
         unreadable = [known.id for known in map(self._lost_photo, self._skipped) if known is not None]
         with _storage_mapped("the vectors"):
-            self._store.upsert([_point(photo, vector) for photo, vector in rows])
+            self._store.upsert([point_of(photo, vector) for photo, vector in rows])
         with self._catalog.transaction():
             self._catalog.put(photo for photo, _ in rows)
             self._catalog.put_skipped(self._skipped)
@@ -220,7 +220,8 @@ def _photo(photo_id: int, found: Found, content_hash: str, facts: PhotoFacts | P
     )
 
 
-def _point(photo: Photo, vector: Float32) -> Point:
+def point_of(photo: Photo, vector: Float32) -> Point:
+    """What the store keeps of a photograph, beside its vector `Float32[d]`."""
     return Point(photo.id, vector, os.path.dirname(photo.path), taken_seconds(photo.taken_at))
 
 

@@ -4,9 +4,10 @@
 GALLERY/
 ├── manifest.json     what this gallery is (written last when it is made, replaced whole ever after)
 ├── catalog.sqlite    which photographs exist (`peyda.gallery.catalog`)
-├── store/            their vectors (`peyda.gallery.store`)
+├── store/            their vectors (`peyda.gallery.store`); after a change of model, in vectors-…/ beside it
 ├── thumbnails/       made by the server, free to delete
 ├── writer.lock/json  who is indexing     (`peyda.gallery.locks`)
+├── upgrade.lock/json who is changing the model
 └── server.lock/json  who is serving
 ```
 
@@ -23,14 +24,23 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from peyda.errors import GalleryCorrupt, GalleryError, GalleryMismatch, GalleryNotFound, GalleryTooNew, StorageError
+from peyda.errors import (
+    GalleryCorrupt,
+    GalleryError,
+    GalleryMismatch,
+    GalleryNotFound,
+    GalleryTooNew,
+    StorageError,
+)
 from peyda.persian import NORMALIZER_VERSION
 
 if TYPE_CHECKING:
     from peyda.gallery.catalog import Catalog
+    from peyda.gallery.generations import Generation
     from peyda.gallery.store.protocol import Store
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+_FIRST_SCHEMA = 1  # what a gallery whose model was never changed still is: an older Peyda reads it rightly
 MANIFEST_NAME = "manifest.json"
 STORE_NAME = "store"
 THUMBNAILS_NAME = "thumbnails"
@@ -59,7 +69,8 @@ class Manifest:
     """What a gallery is.
 
     `model` is what `peyda.load_encoder` takes: a name or an absolute directory. `roots` are the absolute folders that a
-    bare `peyda index` walks again, in the order they were first given.
+    bare `peyda index` walks again, in the order they were first given. `store` is the folder of the vectors that answer
+    searches; `previous` are generations that one can go back to, the latest first.
     """
 
     gallery_id: str
@@ -69,15 +80,42 @@ class Manifest:
     normalizer_version: str
     created_at: str
     roots: tuple[str, ...] = ()
-    schema_version: int = SCHEMA_VERSION
+    store: str = STORE_NAME
+    previous: tuple[Generation, ...] = ()
+
+    @property
+    def schema_version(self) -> int:
+        """The oldest schema whose readers find the right vectors here."""
+        return _FIRST_SCHEMA if self.store == STORE_NAME else SCHEMA_VERSION
+
+    @property
+    def current(self) -> Generation:
+        """The generation that answers searches."""
+        from peyda.gallery.generations import Generation
+
+        return Generation(self.model, self.visual_fingerprint, self.embed_dim, self.normalizer_version, self.store)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready mapping; names that are not valid UTF-8 stay readable because JSON escapes their surrogates."""
-        return {**asdict(self), "roots": list(self.roots)}
+        previous = [generation.to_dict() for generation in self.previous]
+        return {
+            **asdict(self),
+            "roots": list(self.roots),
+            "previous": previous,
+            "schema_version": self.schema_version,
+        }
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> Manifest:
         """The inverse of `to_dict`; unknown keys are ignored. Raises KeyError, TypeError or ValueError on nonsense."""
+        store: str = STORE_NAME
+        previous: tuple[Generation, ...] = ()
+        if value.get("store", STORE_NAME) != STORE_NAME or value.get("previous"):
+            # Only where a model was changed: a search must not pay for what other galleries need.
+            from peyda.gallery.generations import Generation, checked_name
+
+            store = checked_name(value.get("store", STORE_NAME))
+            previous = tuple(Generation.from_dict(one) for one in value.get("previous", ()))
         return cls(
             gallery_id=str(value["gallery_id"]),
             model=str(value["model"]),
@@ -86,7 +124,8 @@ class Manifest:
             normalizer_version=str(value["normalizer_version"]),
             created_at=str(value["created_at"]),
             roots=tuple(str(root) for root in value["roots"]),
-            schema_version=int(value["schema_version"]),
+            store=store,
+            previous=previous,
         )
 
 
@@ -242,15 +281,27 @@ class GalleryDirectory:
                 f"{self.path} was made with the model {made.model!r} ({made.embed_dim}-d, image tower "
                 f"{made.visual_fingerprint[:12]}), not with {encoder.name!r} ({encoder.embed_dim}-d, image tower "
                 f"{encoder.visual_fingerprint[:12]})",
-                hint=f"Use its own model (--model {made.model}), or make another gallery: "
+                hint=f"Use its own model (--model {made.model}), or bring the gallery over to the other one: "
+                f"{self._upgrade_command(encoder)}, or make another gallery: "
                 f"peyda index PHOTOS --model {encoder.name} --gallery NEW_DIR",
             )
         if made.normalizer_version != NORMALIZER_VERSION:
             raise GalleryMismatch(
                 f"{self.path} was made with version {made.normalizer_version} of the text normaliser; "
                 f"this is version {NORMALIZER_VERSION}",
-                hint="Make the gallery anew: peyda index PHOTOS --gallery NEW_DIR",
+                hint=f"Bring it over: {self._upgrade_command(encoder)}, "
+                "or make the gallery anew: peyda index PHOTOS --gallery NEW_DIR",
             )
+
+    def _upgrade_command(self, encoder: ImageTower) -> str:
+        import shlex
+
+        from peyda.gallery.generations import name_of
+
+        # Its name may lead to another model of that name, or nowhere: where it lies tells.
+        path = getattr(getattr(encoder, "info", encoder), "path", None)
+        model = encoder.name if path is None else name_of(path)
+        return f"peyda gallery upgrade --model {shlex.quote(model)} --gallery {shlex.quote(os.fspath(self.path))}"
 
     def catalog(self, *, readonly: bool = False) -> Catalog:
         """Open the catalogue. Only the holder of the `WriterLock` may open it to write."""
@@ -259,10 +310,11 @@ class GalleryDirectory:
         return Catalog(self.path, readonly=readonly)
 
     def store(self, *, readonly: bool = False) -> Store:
-        """Open the vectors. Only the holder of the `WriterLock` may open them to write."""
+        """Open the vectors that answer searches. Only the holder of the `WriterLock` may open them to write."""
         from peyda.gallery.store import open_store
 
-        return open_store(self.path / STORE_NAME, self.manifest.embed_dim, readonly=readonly)
+        manifest = self.manifest  # of one moment: another thread may put a new one in its place
+        return open_store(self.path / manifest.store, manifest.embed_dim, readonly=readonly)
 
     @property
     def thumbnails(self) -> Path:
@@ -273,8 +325,33 @@ class GalleryDirectory:
         """Remember folders to walk again; those known already stay where they are. For the writer only."""
         merged = tuple(dict.fromkeys((*self.manifest.roots, *roots)))
         if merged != self.manifest.roots:
-            self.manifest = replace(self.manifest, roots=merged)
-            write_json_atomically(self.path / MANIFEST_NAME, self.manifest.to_dict())
+            self._replace_manifest(roots=merged)
+
+    def switch_to(self, generation: Generation) -> None:
+        """Let another generation answer searches, and remember the present one. For the writer only.
+
+        Raises:
+            StorageError: The disk is full, read-only or gone; nothing has changed.
+        """
+        older = [one for one in self.manifest.previous if one != generation]
+        self._replace_manifest(
+            model=generation.model,
+            visual_fingerprint=generation.visual_fingerprint,
+            embed_dim=generation.embed_dim,
+            normalizer_version=generation.normalizer_version,
+            store=generation.store,
+            previous=(self.manifest.current, *older),
+        )
+
+    def forget_previous(self) -> None:
+        """Drop the generations that one could go back to from the manifest. For the writer only."""
+        if self.manifest.previous:
+            self._replace_manifest(previous=())
+
+    def _replace_manifest(self, **changes: Any) -> None:
+        manifest = replace(self.manifest, **changes)
+        write_json_atomically(self.path / MANIFEST_NAME, manifest.to_dict())
+        self.manifest = manifest
 
     def refresh(self) -> None:
         """Read the manifest again: another process may have added roots."""

@@ -82,7 +82,7 @@ def estimate_index(
     finally:
         if catalog is not None:
             catalog.close()
-    rate, outcomes = _measure(encoder, listing.sample, workers or core_count())
+    rate, outcomes = measure_rate(encoder, listing.sample, workers or core_count())
     return Estimate(
         photos=listing.photos,
         to_read=listing.to_read,
@@ -150,8 +150,8 @@ def _walked(roots: Sequence[str], directory: GalleryDirectory | None) -> list[st
     return walked
 
 
-def _measure(encoder: Encoder, sample: Sequence[Found], count: int) -> tuple[float, list[Outcome]]:
-    """Photographs a second over the sample, the loading of the model apart."""
+def measure_rate(encoder: Encoder, sample: Sequence[Found], count: int) -> tuple[float, list[Outcome]]:
+    """Photographs a second over the sample, the loading of the model apart, and what became of them."""
     if not sample:
         return 0.0, []
     encoder.encode_pixels(np.zeros((1, 3, encoder.image_size_px, encoder.image_size_px), np.float32))

@@ -1,6 +1,6 @@
-"""Who is using a gallery: at most one indexer, and at most one server.
+"""Who is using a gallery: at most one indexer, at most one change of model, and at most one server.
 
-Both are operating-system locks, so a process that dies in any way gives them back; the JSON file beside each lock only
+All are operating-system locks, so a process that dies in any way gives them back; the JSON file beside each lock only
 says who holds it, and is ignored as soon as the lock is free. Readers need no lock at all.
 """
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 WRITER_NAME = "writer"
 SERVER_NAME = "server"
+UPGRADE_NAME = "upgrade"
 # A reader that asks whether a server is there holds its lock for an instant; a starting server waits that out.
 _SERVER_TIMEOUT_S = 2.0
 
@@ -39,18 +40,22 @@ class WriterLock:
         StorageError: On entering, when the directory is read-only or gone.
     """
 
+    _name = WRITER_NAME
+    _is_what = "is being indexed already"
+    _hint = "Wait until it is done, or stop it with Ctrl-C; searching works meanwhile."
+
     def __init__(self, directory: str | os.PathLike[str], *, timeout_s: float = 0.0) -> None:
         self._directory = Path(directory)
         self._timeout_s = timeout_s
         self._held: BaseFileLock | None = None
 
     def __enter__(self) -> Self:
-        lock = _file_lock(self._directory / f"{WRITER_NAME}.lock")
+        lock = _file_lock(self._directory / f"{self._name}.lock")
         if not _acquire(lock, self._timeout_s):
             raise self._busy()
         self._held = lock
         try:
-            write_json_atomically(self._directory / f"{WRITER_NAME}.json", _whoami())
+            write_json_atomically(self._directory / f"{self._name}.json", _whoami())
         except BaseException:
             self.__exit__()
             raise
@@ -59,17 +64,28 @@ class WriterLock:
     def __exit__(self, *_: object) -> None:
         if self._held is not None:
             with contextlib.suppress(OSError):
-                (self._directory / f"{WRITER_NAME}.json").unlink(missing_ok=True)
+                (self._directory / f"{self._name}.json").unlink(missing_ok=True)
             self._held.release()
             self._held = None
 
     def _busy(self) -> GalleryBusy:
-        who = _read(self._directory / f"{WRITER_NAME}.json")
+        who = _read(self._directory / f"{self._name}.json")
         holder = f"process {who['pid']} on {who.get('host', '?')}, since {who.get('since', '?')}" if who else "another"
         return GalleryBusy(
-            f"{self._directory} is being indexed already ({holder})",
-            hint="Wait until it is done, or stop it with Ctrl-C; searching works meanwhile.",
+            f"{self._directory} {self._is_what} ({holder})",
+            hint=self._hint,
         )
+
+
+class UpgradeLock(WriterLock):
+    """The right to make and remove generations of vectors; a context manager, with errors as of `WriterLock`.
+
+    Indexing goes on beside it: who switches to another generation takes the `WriterLock` too, for a moment.
+    """
+
+    _name = UPGRADE_NAME
+    _is_what = "is being brought over to another model already"
+    _hint = "Wait until it is done, or stop it with Ctrl-C and run the same command again; searching works meanwhile."
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +154,11 @@ class ServerPresence:
 def is_being_indexed(directory: str | os.PathLike[str]) -> bool:
     """Whether some process holds the `WriterLock` now."""
     return _is_locked(Path(directory) / f"{WRITER_NAME}.lock")
+
+
+def is_being_upgraded(directory: str | os.PathLike[str]) -> bool:
+    """Whether some process holds the `UpgradeLock` now."""
+    return _is_locked(Path(directory) / f"{UPGRADE_NAME}.lock")
 
 
 def _file_lock(path: Path) -> BaseFileLock:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -22,6 +21,7 @@ from peyda.gallery.changes import STILL_SKIPPED, TO_READ, UNCHANGED, Changes, To
 from peyda.gallery.commit import Committer, Encoded, Outcome, sweep
 from peyda.gallery.directory import GalleryDirectory
 from peyda.gallery.locks import WriterLock
+from peyda.gallery.rate import RateMeter
 from peyda.gallery.reasons import FLEETING_REASONS, MISSING_FOLDER
 from peyda.gallery.scan import Presence, Scope, distinct_roots, holds_something, walk
 from peyda.gallery.workers import CHUNK, Workers
@@ -29,7 +29,6 @@ from peyda.types import IndexSummary, Skipped
 
 _POLL_S = 0.1
 _PROGRESS_EVERY_S = 0.1
-_RATE_WINDOW_S = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +85,7 @@ def index_photos(
     directory.check(encoder)
     with WriterLock(directory.path):
         directory.refresh()
+        directory.check(encoder)  # again: an upgrade may have ended since
         with contextlib.closing(directory.catalog()) as catalog, contextlib.closing(directory.store()) as store:
             sweep(catalog, store)
             walked, scope = _plan(directory, catalog, roots)
@@ -153,7 +153,7 @@ class _Run:
         self._done = self._total = self._embedded = self._added = self._skipped = 0
         self._current = ""
         self._last_progress = 0.0
-        self._samples: deque[tuple[float, int]] = deque([(time.monotonic(), 0)])
+        self._rate = RateMeter()
         self.is_stopped = False
 
     def scan(self, walked: Sequence[str]) -> None:
@@ -300,14 +300,7 @@ class _Run:
             return
         self._last_progress = now
         if progress is None:
-            rate = self._rate(now)
+            rate = self._rate.after(self._done)
             eta_s = (self._total - self._done) / rate if rate > 0 else None
             progress = Progress(self._done, self._total, self._added, self._skipped, rate, eta_s, self._current)
         self._progress(progress)
-
-    def _rate(self, now: float) -> float:
-        self._samples.append((now, self._done))
-        while len(self._samples) > 2 and now - self._samples[0][0] > _RATE_WINDOW_S:
-            self._samples.popleft()
-        then, before = self._samples[0]
-        return max(0.0, (self._done - before) / (now - then)) if now > then else 0.0

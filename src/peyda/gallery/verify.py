@@ -88,6 +88,7 @@ def verify(
     with contextlib.ExitStack() as stack:
         if repair:
             stack.enter_context(WriterLock(directory.path))
+        directory.refresh()  # another process may have changed the model since
         catalog = stack.enter_context(contextlib.closing(directory.catalog(readonly=not repair)))
         store = stack.enter_context(contextlib.closing(directory.store(readonly=not repair)))
         check = _Check(directory, catalog, store, is_deep=is_deep)
@@ -215,7 +216,7 @@ class _Check:
 
 
 def gallery_size_bytes(path: Path) -> int:
-    """Bytes that the files of a gallery take on disk."""
+    """Bytes that the files of a gallery, or of one part of it, take on disk."""
     total = 0
     for folder, _, names in os.walk(path):
         for name in names:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from peyda.encoders import Encoder
-from peyda.errors import PeydaError
+from peyda.errors import GalleryMismatch, PeydaError
 from peyda.gallery.directory import GalleryDirectory
 from peyda.gallery.pipeline import Progress, index_photos
 from peyda.gallery.scan import Scope, is_left_out
@@ -56,6 +56,7 @@ def watch_photos(
         if not pending or stop.is_set():
             continue
         try:
+            encoder = _encoder_now(directory, encoder)
             summary = index_photos(
                 directory,
                 encoder,
@@ -72,6 +73,18 @@ def watch_photos(
         pending.clear()
         if summary.added or summary.changed or summary.moved or summary.removed or summary.reasons:
             on_summary(summary)
+
+
+def _encoder_now(directory: GalleryDirectory, encoder: Encoder) -> Encoder:
+    """The encoder, or the one of the model that the gallery was brought over to since."""
+    directory.refresh()
+    try:
+        directory.check(encoder)
+    except GalleryMismatch:
+        from peyda.encoders import load_encoder
+
+        return load_encoder(directory.manifest.model)
+    return encoder
 
 
 def _changes(

@@ -82,7 +82,8 @@ async def search(
     def work() -> dict[str, Any]:
         start = time.perf_counter()
         where = read_where(request, after, before)
-        hits = service.searcher.search(q, k, min_score=min_score, where=where)
+        with service.searching() as searcher:
+            hits = searcher.search(q, k, min_score=min_score, where=where)
         return service.reply(q, hits, time.perf_counter() - start)
 
     return AsciiJSONResponse(await service.run(service.allowances.searches, work))
@@ -114,8 +115,9 @@ async def search_image(
     def work(body: bytes) -> dict[str, Any]:
         start = time.perf_counter()
         where = read_where(request, after, before)
-        photo = decode_bytes(body, target_px=service.searcher.encoder.image_size_px)
-        hits = service.searcher.search_like(photo.image, k, min_score=min_score, where=where)
+        with service.searching() as searcher:
+            photo = decode_bytes(body, target_px=searcher.encoder.image_size_px)
+            hits = searcher.search_like(photo.image, k, min_score=min_score, where=where)
         return service.reply("", hits, time.perf_counter() - start)
 
     async with service.allowances.uploads:
@@ -180,7 +182,8 @@ async def similar(
         start = time.perf_counter()
         service.photo(photo_id)
         where = read_where(request, after, before)
-        hits: list[Hit] = service.searcher.similar(photo_id, k, min_score=min_score, where=where)
+        with service.searching() as searcher:
+            hits: list[Hit] = searcher.similar(photo_id, k, min_score=min_score, where=where)
         return service.reply("", hits, time.perf_counter() - start)
 
     return AsciiJSONResponse(await service.run(service.allowances.searches, work))

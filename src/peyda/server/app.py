@@ -22,7 +22,7 @@ from peyda.gallery.directory import GalleryDirectory
 from peyda.server.api import router
 from peyda.server.guard import Guard
 from peyda.server.problems import install_problem_handlers
-from peyda.server.service import Service, keep_store_tidy
+from peyda.server.service import Service, follow_gallery, keep_store_tidy
 
 STATIC_DIR = os.path.join(os.path.dirname(__file__), "static")
 # The page is asked for again each time (a 304 costs nothing), so an updated Peyda never meets its own old scripts.
@@ -75,6 +75,7 @@ def application(start: Callable[[], Service], host: str) -> FastAPI:
         try:
             async with anyio.create_task_group() as background:
                 background.start_soon(keep_store_tidy, service)
+                background.start_soon(follow_gallery, service)
                 try:
                     yield
                 finally:

@@ -6,6 +6,7 @@ searches, pictures and uploads have separate allowances, and a page full of thum
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import shlex
@@ -21,6 +22,7 @@ from peyda._version import __version__
 from peyda.encoders.protocol import Encoder
 from peyda.gallery.catalog import Catalog
 from peyda.gallery.directory import GalleryDirectory, default_gallery_dir
+from peyda.gallery.following import Following
 from peyda.persian import normalize
 from peyda.search import Searcher
 from peyda.server.problems import Problem
@@ -60,13 +62,37 @@ class Service:
         self, directory: GalleryDirectory, encoder: Encoder | None = None, *, model: str | None = None
     ) -> None:
         self.directory = directory
-        self.model = model or directory.manifest.model
-        self.searcher = Searcher(directory, encoder, model=model)
+        self._given = (encoder, model)
+        self._began_with = directory.manifest.current
+        self._searchers = Following(directory, self._open_searcher, Searcher.close)
+        with self._searchers.lease():
+            pass  # a gallery that cannot be opened should say so now
         self.catalog: Catalog = directory.catalog(readonly=True)
         self.thumbnails = ThumbnailCache(os.fspath(directory.thumbnails))
         self.allowances = Allowances()
         self.is_stopping = threading.Event()
         self._counted = (-1, 0)
+
+    def _open_searcher(self, directory: GalleryDirectory) -> Searcher:
+        # What was given is for the vectors that were there at the start; later ones are searched with their own model.
+        encoder, model = self._given if directory.manifest.current == self._began_with else (None, None)
+        return Searcher(directory, encoder, model=model)
+
+    @property
+    def searcher(self) -> Searcher:
+        """The searcher of now; `searching` also keeps it open."""
+        with self._searchers.lease() as searcher:
+            return searcher
+
+    def searching(self) -> contextlib.AbstractContextManager[Searcher]:
+        """A searcher that stays open while the block lasts, whatever becomes of the gallery meanwhile."""
+        return self._searchers.lease()
+
+    @property
+    def model(self) -> str:
+        """Name or directory of the model that answers now."""
+        manifest = self.searcher.directory.manifest
+        return (self._given[1] if manifest.current == self._began_with else None) or manifest.model
 
     def warm_up(self) -> None:
         """Load the model and answer one query, so that the first person does not wait for either.
@@ -75,10 +101,18 @@ class Service:
             ModelError: The model cannot be loaded.
             GalleryMismatch: It did not make this gallery.
         """
-        warm_store = getattr(self.searcher.store, "warm", None)
-        if warm_store is not None:
-            warm_store()
-        self.searcher.search(WARM_UP_QUERY, 1)
+        with self.searching() as searcher:
+            _warm(searcher)
+
+    def follow(self) -> bool:
+        """Search with the model that the gallery was brought over to since, if it was. Whether it was.
+
+        The new model is loaded and warm before the first search meets it.
+
+        Raises:
+            GalleryError, ModelError, StorageError: The new one cannot be used; the old one goes on answering.
+        """
+        return self._searchers.follow(_warm)
 
     def tidy(self) -> None:
         """Let the vector store catch up with what an indexer has added, where it has something to catch up with.
@@ -86,14 +120,15 @@ class Service:
         Raises:
             EngineError: It failed; searches stay right without it, only slower.
         """
-        optimize = getattr(self.searcher.store, "optimize", None)
-        if optimize is not None:
-            optimize(should_stop=self.is_stopping.is_set)
+        with self.searching() as searcher:
+            optimize = getattr(searcher.store, "optimize", None)
+            if optimize is not None:
+                optimize(should_stop=self.is_stopping.is_set)
 
     def close(self) -> None:
         """Release files; idempotent."""
         self.is_stopping.set()
-        self.searcher.close()
+        self._searchers.close()
         self.catalog.close()
 
     async def run(self, limiter: CapacityLimiter, work: Callable[..., _Result], *args: Any) -> _Result:
@@ -141,6 +176,13 @@ class Service:
         }
 
 
+def _warm(searcher: Searcher) -> None:
+    warm_store = getattr(searcher.store, "warm", None)
+    if warm_store is not None:
+        warm_store()
+    searcher.search(WARM_UP_QUERY, 1)
+
+
 def photo_not_found(photo_id: int) -> Problem:
     """The refusal for an id that the catalogue does not know."""
     return Problem(
@@ -171,4 +213,20 @@ async def keep_store_tidy(service: Service, *, every_s: float = 30.0, after_fail
             await anyio.sleep(every_s)
         except Exception as error:  # noqa: BLE001 - a background convenience must not take the server down
             _log.warning("%s", error)
+            await anyio.sleep(after_failure_s)
+
+
+async def follow_gallery(service: Service, *, every_s: float = 1.0, after_failure_s: float = 30.0) -> None:
+    """Call `service.follow` now and then, in a thread of its own; runs until it is cancelled.
+
+    A failure is logged and tried again later: the server goes on with the model and vectors that it has.
+    """
+    allowance = CapacityLimiter(1)
+    while True:
+        try:
+            if await service.run(allowance, service.follow):
+                _log.warning("The gallery has another model now: %s", service.model)
+            await anyio.sleep(every_s)
+        except Exception as error:  # noqa: BLE001 - searches go on with what is open
+            _log.warning("The gallery has changed and cannot be opened anew: %s", error)
             await anyio.sleep(after_failure_s)
