@@ -37,16 +37,16 @@ def _source(tables: Path, **options: object) -> PairSource:
 
 
 def test_pairs_are_matched_by_photograph_and_caption(tables: Path) -> None:
-    pairs = read_pairs(_source(tables))
+    pairs = read_pairs(_source(tables)).pairs
     assert [(pair.english, pair.persian) for pair in pairs] == [
         ("A red dog .", "سگی قرمز"),
         ("Two men .", "دو مرد"),
         ("A cat .", "گربه‌ای"),
         ("A boy .", "پسری"),
     ]
-    of_test = read_pairs(_source(tables, split_table=tables / "split.csv", split="test"))
+    of_test = read_pairs(_source(tables, split_table=tables / "split.csv", split="test")).pairs
     assert [pair.image for pair in of_test] == ["set/a.jpg"] * 2
-    assert [pair.english for pair in read_pairs(_source(tables, first_only=True))] == ["A red dog .", "A cat ."]
+    assert [pair.english for pair in read_pairs(_source(tables, first_only=True)).pairs] == ["A red dog .", "A cat ."]
 
 
 def test_no_pairs_is_an_error_that_says_what_to_do(tables: Path) -> None:
@@ -77,18 +77,26 @@ class _Engine:
 
 def test_perfect_translations_score_100_and_failed_ones_count_as_empty(tables: Path) -> None:
     pytest.importorskip("sacrebleu")
-    perfect = {pair.english: pair.persian.replace("ی", "ي") + " ." for pair in read_pairs(_source(tables))}
+    perfect = {pair.english: pair.persian.replace("ی", "ي") + " ." for pair in read_pairs(_source(tables)).pairs}
     report = evaluate_translation(_Engine(perfect), _source(tables))
-    assert report.metrics["chrf"] == 100.0
-    assert report.metrics["failed"] == 0
+    assert report.metrics[0]["chrf"] == 100.0
+    assert report.metrics[0]["ci95"]["chrf"] == [100.0, 100.0]
+    assert report.metrics[0]["failed"] == 0
     del perfect["A cat ."]
     report = evaluate_translation(_Engine(perfect), _source(tables))
-    assert report.metrics["failed"] == 1
-    assert report.metrics["chrf"] < 100
-    assert report.lines[0]["caption_en"] == "A cat ."
+    assert report.metrics[0]["failed"] == 1
+    assert report.metrics[0]["chrf"] < 100
+    assert next(report.lines())["caption_en"] == "A cat ."
     report.write(tables / "out")
-    assert json.loads((tables / "out/metrics.json").read_text())["captions"] == 4
-    assert len((tables / "out/translations.jsonl").read_text().splitlines()) == 4
+    (metrics,) = json.loads((tables / "out/metrics.json").read_text(encoding="utf-8"))
+    assert (metrics["model"], metrics["dataset"], metrics["captions"], metrics["images"]) == (
+        "toy",
+        "fa[kind=sentence]",
+        4,
+        2,
+    )
+    assert len((tables / "out/translations.jsonl").read_text(encoding="utf-8").splitlines()) == 4
+    assert json.loads((tables / "out/comparisons.json").read_text(encoding="utf-8")) == []
 
 
 def test_bleu_is_sacrebleus() -> None:
@@ -169,15 +177,22 @@ class _Encoder:
 
 
 def test_a_perfect_scorer_and_a_blind_one(tables: Path) -> None:
-    pairs = read_pairs(_source(tables))
+    pairs = read_pairs(_source(tables)).pairs
     rows = {text: n for n, pair in enumerate(pairs) for text in (pair.english, pair.persian)}
     report = evaluate_scorer(_Encoder(rows), _source(tables))
-    assert report.metrics["english_to_persian"]["accuracy_at_1"] == 1.0
-    assert report.metrics["area_under_curve"] == 1.0
-    assert report.metrics["damages"]["swapped_pair"] == {"pairs": 4, "area_under_curve": 1.0, "own_pair_wins": 1.0}
-    blind = evaluate_scorer(_Encoder({}), _source(tables))
-    assert blind.metrics["english_to_persian"]["accuracy_at_1"] == 0.0  # a tie is no win
-    assert blind.metrics["area_under_curve"] == 0.5
+    (metrics,) = report.metrics
+    assert metrics["english_to_persian"]["accuracy_at_1"] == 1.0
+    assert metrics["area_under_curve"] == 1.0
+    assert metrics["damages"]["swapped_pair"] == {
+        "pairs": 4,
+        "area_under_curve": 1.0,
+        "own_pair_wins": 1.0,
+        "ci95": {"area_under_curve": [1.0, 1.0], "own_pair_wins": [1.0, 1.0]},
+    }
+    (blind,) = evaluate_scorer(_Encoder({}), _source(tables)).metrics
+    assert blind["english_to_persian"]["accuracy_at_1"] == 0.0  # a tie is no win
+    assert blind["area_under_curve"] == 0.5
+    assert blind["ci95"]["area_under_curve"] == [0.5, 0.5]
     report.write(tables / "out")
     applied = sum(form is not None for forms in damaged_captions(pairs, 0).values() for form in forms)
-    assert len((tables / "out/scores.jsonl").read_text().splitlines()) == applied
+    assert len((tables / "out/scores.jsonl").read_text(encoding="utf-8").splitlines()) == applied

@@ -162,6 +162,7 @@ def test_several_models_and_everything_that_is_written(files: LabelledSet, tmp_p
     assert len(lines) == 10
     assert lines[2] == {"model": "colours", "image": files.images[2], "class": "green", "predicted": "red", "rank": 2}
     comparison = json.loads((out / "comparisons.json").read_text())[0]
+    assert comparison["p_holm"] == comparison["p"]  # one pair: nothing to correct
     assert (comparison["metric"], comparison["difference"]) == ("top1", -0.8)
     page = (out / "report.html").read_text(encoding="utf-8")
     assert page.count("data:image/png") == 2

@@ -23,6 +23,7 @@ whole, for measuring. A new format is one `TableFormat` and one `register_format
 
 from __future__ import annotations
 
+from peyda.captions import datasets as _datasets  # noqa: F401 - registers its format
 from peyda.captions import hub as _hub  # noqa: F401 - registers its format
 from peyda.captions import plain as _plain  # noqa: F401 - registers its formats
 from peyda.captions import published as _published  # noqa: F401 - registers its formats, to be asked before the plain ones

@@ -8,7 +8,8 @@ its own.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -19,6 +20,41 @@ from peyda.errors import DataError
 PREFIX = "hf:"
 
 _PARTS = ("config", "split", "revision")
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What the columns and splits of a data set mean, where their names do not say it.
+
+    Attributes:
+        splits: Its splits → ours; those not here keep their names.
+        renamed: Its columns → what they hold, in names that `peyda.captions.schema` knows.
+        image_column: The column whose values the photographs are named by.
+        image_suffix: Added to those.
+        left_out: Columns that say nothing here.
+    """
+
+    splits: Mapping[str, str] = field(default_factory=dict)
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    image_column: str = ""
+    image_suffix: str = ""
+    left_out: tuple[str, ...] = ()
+
+    def split(self, name: str) -> str:
+        """Our name of a split."""
+        return self.splits.get(name, name)
+
+    def record(self, record: dict[str, Any]) -> dict[str, Any]:
+        """A record in our names."""
+        return {self.renamed.get(name, name): value for name, value in record.items() if name not in self.left_out}
+
+    def image_name(self, record: Mapping[str, Any]) -> str:
+        """What a record calls its photograph; "" where it does not."""
+        value = record.get(self.image_column)
+        return f"{value}{self.image_suffix}" if value else ""
+
+
+AS_IT_IS = Reading()
 
 
 def _parsed(path: str) -> tuple[str, dict[str, str]]:
@@ -56,28 +92,38 @@ def _splits(path: str) -> dict[str, Any]:
     return found
 
 
-def _hub_columns(path: str, options: ReadOptions) -> Sequence[str]:
-    """The columns of each split's first record."""
+def hub_columns(path: str, options: ReadOptions, reading: Reading = AS_IT_IS) -> Sequence[str]:
+    """The columns of each split's first record.
+
+    Raises:
+        DataError: The data set cannot be read.
+    """
     names: dict[str, None] = {"split": None}
     for stream in _splits(path).values():
         for record in stream.take(1):
-            names.update(dict.fromkeys(map(str, exploded(record)[0])))
+            names.update(dict.fromkeys(map(str, exploded(reading.record(record))[0])))
     return tuple(names)
 
 
-def _read_hub(path: str, options: ReadOptions) -> Rows:
+def read_hub(path: str, options: ReadOptions, reading: Reading = AS_IT_IS) -> Rows:
+    """The rows of a data set; photographs inside it are written to `options.images_dir`.
+
+    Raises:
+        DataError: The data set cannot be read.
+    """
     from peyda.captions.web.failures import WebFailure
 
     number = 0
     for split, stream in _splits(path).items():
         for record in _records(stream, path):
             number += 1
+            name = reading.image_name(record)
             try:
-                record = {column: _plain(value, split, number, options) for column, value in record.items()}
+                plain = {column: _plain(value, name, split, number, options) for column, value in record.items()}
             except WebFailure as failure:
                 yield SkippedRow(number, failure.reason, failure.detail)
                 continue
-            for one in exploded({"split": split} | record):
+            for one in exploded({"split": reading.split(split)} | reading.record(plain)):
                 yield Row(number, {str(column): as_text(value) for column, value in one.items()})
 
 
@@ -91,16 +137,19 @@ def _records(stream: Any, path: str) -> Iterator[dict[str, Any]]:
         ) from error
 
 
-def _plain(value: Any, split: str, number: int, options: ReadOptions) -> Any:
-    """A value as a table can hold it: of a picture, the name of its file, which is written where there is a folder."""
+def _plain(value: Any, name: str, split: str, number: int, options: ReadOptions) -> Any:
+    """A value as a table can hold it: of a picture, the name of its file, which is written where there is a folder.
+
+    `name` is what the record calls its picture, where it does.
+    """
     if not isinstance(value, dict) or set(value) != {"bytes", "path"}:
         return value
     from peyda.captions.web.pictures import safe_name, verify_picture, write_file  # not for tables without pictures
 
-    name = safe_name(os.path.basename(value["path"] or "")) or f"{split}-{number:08d}.jpg"
+    name = safe_name(os.path.basename(name or value["path"] or "")) or f"{split}-{number:08d}.jpg"
     if options.images_dir and value["bytes"]:
         write_file(options.images_dir, name, verify_picture(value["bytes"]).data)
     return name
 
 
-define_format("Hugging Face", (), _read_hub, columns=_hub_columns, matches=lambda path: path.startswith(PREFIX))
+define_format("Hugging Face", (), read_hub, columns=hub_columns, matches=lambda path: path.startswith(PREFIX))

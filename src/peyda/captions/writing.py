@@ -14,11 +14,11 @@ import json
 import os
 import re
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from typing import IO, Any, Protocol
 
+from peyda.captions.parts import part_file
 from peyda.captions.plain import as_text, unquoted
 from peyda.captions.schema import TABLE_VERSION, VERSION_KEY, is_score
 from peyda.errors import DataError, StorageError
@@ -65,8 +65,7 @@ def open_writer(path: str | os.PathLike[str], columns: Sequence[str]) -> Iterato
     check_writable(name)
     columns = checked(columns)
     with storage(name), ExitStack() as undo:
-        temporary = _temporary(name)
-        undo.callback(_remove, temporary)
+        temporary = undo.enter_context(part_file(name))
         opened = undo.enter_context(ExitStack())  # closed before the file is removed
         writer = opened.enter_context(_opened(temporary, name, columns))
         undo = undo.pop_all()
@@ -113,21 +112,6 @@ class GuardedWriter:
         """As `TableWriter.flush`."""
         with storage(self._name):
             self._writer.flush()
-
-
-def _temporary(name: str) -> str:
-    """An empty file beside `name`, with the rights that a new file has."""
-    folder = os.path.dirname(name) or "."
-    os.makedirs(folder, exist_ok=True)
-    descriptor, path = tempfile.mkstemp(dir=folder, prefix=f".{os.path.basename(name)[:80]}.", suffix=".part")
-    os.close(descriptor)
-    os.chmod(path, 0o666 & ~_umask())
-    return path
-
-
-def _remove(path: str) -> None:
-    with suppress(FileNotFoundError):  # renamed by now
-        os.unlink(path)
 
 
 def checked(columns: Sequence[str]) -> tuple[str, ...]:
@@ -308,13 +292,6 @@ def _pyarrow(path: str) -> tuple[Any, Any]:
             f"{path} is Parquet, and pyarrow is not installed", hint="pip install 'peyda[parquet]', or write .csv"
         ) from error
     return pa, parquet
-
-
-def _umask() -> int:
-    """The process's umask; reading it means setting it for a moment."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _sync(path: str) -> None:

@@ -6,8 +6,9 @@ import click
 
 from peyda.cli.evaluate_retrieval import retrieval
 from peyda.cli.evaluate_robustness import robustness
+from peyda.cli.evaluate_scorer import scorer
 from peyda.cli.evaluate_search import search
-from peyda.cli.evaluate_translation import scorer, translation
+from peyda.cli.evaluate_translation import translation
 from peyda.cli.evaluate_zeroshot import zeroshot
 
 

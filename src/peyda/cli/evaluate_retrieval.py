@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from peyda.cli.evaluate_options import (
+    AskedQueries,
+    comparison_lines,
+    left_out,
     load_encoders,
     models_option,
     parse_numbers,
+    print_results,
     query_options,
     remark_written,
     stage_progress,
@@ -28,9 +31,6 @@ if TYPE_CHECKING:
 @click.command()
 @query_options
 @click.option("--k", "ks", metavar="1,5,10", default="1,5,10", callback=parse_numbers, help="The k of Acc@k.")
-@click.option(
-    "--sample", metavar="N", type=click.IntRange(1), help="Draw N photographs, with all their captions.  [default: all]"
-)
 @click.option("--seed", metavar="N", type=click.IntRange(0), help="Of the draw.  [default: 0]")
 @click.option(
     "--protocol",
@@ -43,13 +43,7 @@ if TYPE_CHECKING:
 @models_option
 @json_option
 def retrieval(
-    captions: str,
-    images: str,
-    column: str,
-    where: dict[str, list[str]],
-    split: str | None,
-    split_table: str | None,
-    gallery_images: str | None,
+    asked: AskedQueries,
     ks: list[int],
     sample: int | None,
     seed: int | None,
@@ -65,21 +59,16 @@ def retrieval(
 
     Several --model are measured on the same queries, with a test of whether their differences are chance.
     """
-    from peyda.captions import read_captions
     from peyda.evaluation import evaluate_retrieval
 
-    if protocol == "original" and gallery_images is not None:
+    if protocol == "original" and asked.gallery_images is not None:
         raise click.UsageError("--protocol original has no --gallery-images: its gallery is rows of TABLE")
-    table = read_captions(captions, column=column)  # before the model: a wrong path is said at once
+    table = asked.read()
     report = evaluate_retrieval(
         load_encoders(models),
         table,
-        images,
-        column=column,
-        where=where,
-        split=split,
-        split_table=split_table,
-        gallery_images=gallery_images,
+        asked.images,
+        **asked.choice(),
         ks=ks,
         sample=sample,
         seed=seed,
@@ -87,14 +76,10 @@ def retrieval(
         progress=stage_progress(),
     )
     written = report.write(out)
-    if as_json:
-        write_line(sys.stdout, json.dumps(report.metrics))
-    else:
-        for line in [*_table(report.metrics), *_tests(report)]:
-            write_line(sys.stdout, line)
+    print_results(report.metrics, lambda: [*_table(report.metrics), *_tests(report)], as_json=as_json)
     if protocol == "original":
         _remark_protocol(report)
-    remark_written(written, out, _remarks(report))
+    remark_written(written, out, left_out(report.run))
 
 
 def _table(metrics: list[dict[str, Any]]) -> list[str]:
@@ -117,21 +102,9 @@ def _table(metrics: list[dict[str, Any]]) -> list[str]:
 
 def _tests(report: RetrievalReport) -> list[str]:
     """Acc@k of the highest k asked for and MRR of every two models, text to image."""
-    if not report.comparisons:
-        return []
-    wanted = {f"accuracy_at_{report.run['k'][-1]}": f"Acc@{report.run['k'][-1]}", "mrr": "MRR"}
-    rows = [
-        [
-            f"{escaped(one['first'])} -> {escaped(one['second'])}",
-            wanted[one["metric"]],
-            f"{one['difference']:+.3f}",
-            f"[{one['ci95'][0]:+.3f}, {one['ci95'][1]:+.3f}]",
-            f"{one['p_holm']:.4f}",
-        ]
-        for one in report.comparisons
-        if one["direction"] == "text_to_image" and one["metric"] in wanted
-    ]
-    return ["", *aligned([["text_to_image", "metric", "difference", "95 %", "p (Holm)"], *rows], left=2)]
+    k = report.run["k"][-1]
+    mine = (one for one in report.comparisons if one["direction"] == "text_to_image")
+    return comparison_lines(mine, {f"accuracy_at_{k}": f"Acc@{k}", "mrr": "MRR"}, title="text_to_image")
 
 
 def _remark_protocol(report: RetrievalReport) -> None:
@@ -141,13 +114,3 @@ def _remark_protocol(report: RetrievalReport) -> None:
         f"{report.run['distinct_images']:,} different photographs; doubles and ties count as found, so the numbers are "
         "higher than those of Peyda's own protocol and belong in no column with them",
     )
-
-
-def _remarks(report: RetrievalReport) -> list[str]:
-    counts = {
-        "images skipped": report.run["skipped_images"],
-        "rows of the table skipped": report.run["skipped_rows"],
-        "captions without their image": report.run["captions_without_image"],
-        "empty captions": report.run["empty_captions"],
-    }
-    return [f"{count:,} {name}" for name, count in counts.items() if count]

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from peyda.cli.evaluate_options import (
+    AskedQueries,
+    left_out,
     load_encoders,
     models_option,
     parse_numbers,
+    print_results,
     query_options,
     remark_written,
     stage_progress,
@@ -19,7 +20,7 @@ from peyda.cli.evaluate_options import (
 )
 from peyda.cli.options import json_option
 from peyda.cli.row_progress import aligned
-from peyda.cli.terminal import escaped, write_line
+from peyda.cli.terminal import escaped
 
 if TYPE_CHECKING:
     from peyda.evaluation.robustness import RobustnessReport
@@ -31,21 +32,12 @@ if TYPE_CHECKING:
     "--variant", "variants", metavar="NAME", multiple=True, help="Kind of mistyping; repeatable.  [default: all]"
 )
 @click.option("--k", "ks", metavar="10", default="10", callback=parse_numbers, help="The k of Acc@k.")
-@click.option(
-    "--sample", metavar="N", type=click.IntRange(1), help="Draw N photographs, with all their captions.  [default: all]"
-)
 @click.option("--seed", metavar="N", type=click.IntRange(0), default=0, help="Of the draw and the slips.  [default: 0]")
 @click.option("--out", metavar="DIR", required=True, help="Where metrics.json, the figure and report.html go.")
 @models_option
 @json_option
 def robustness(
-    captions: str,
-    images: str,
-    column: str,
-    where: dict[str, list[str]],
-    split: str | None,
-    split_table: str | None,
-    gallery_images: str | None,
+    asked: AskedQueries,
     variants: tuple[str, ...],
     ks: list[int],
     sample: int | None,
@@ -60,7 +52,6 @@ def robustness(
     keyboard_layout, typing_slip, missing_space. Each is measured on the queries that it changes, beside the same
     queries written correctly.
     """
-    from peyda.captions import read_captions
     from peyda.evaluation.robustness import evaluate_robustness
     from peyda.persian.typos import VARIANTS
 
@@ -68,16 +59,12 @@ def robustness(
     for code in variants:
         if code not in known:
             raise click.BadParameter(f"there is no kind {code!r}; kinds: {', '.join(known)}", param_hint="--variant")
-    table = read_captions(captions, column=column)  # before the model: a wrong path is said at once
+    table = asked.read()
     report = evaluate_robustness(
         load_encoders(models),
         table,
-        images,
-        column=column,
-        where=where,
-        split=split,
-        split_table=split_table,
-        gallery_images=gallery_images,
+        asked.images,
+        **asked.choice(),
         ks=ks,
         variants=variants or None,
         sample=sample,
@@ -85,13 +72,8 @@ def robustness(
         progress=stage_progress(),
     )
     written = report.write(out)
-    if as_json:
-        write_line(sys.stdout, json.dumps(report.metrics))
-    else:
-        for line in _table(report):
-            write_line(sys.stdout, line)
-    skipped = report.run["skipped_images"]
-    remark_written(written, out, [f"{skipped:,} images skipped"] if skipped else [])
+    print_results(report.metrics, lambda: _table(report), as_json=as_json)
+    remark_written(written, out, left_out(report.run))
 
 
 def _table(report: RobustnessReport) -> list[str]:

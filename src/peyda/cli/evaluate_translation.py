@@ -1,127 +1,127 @@
-"""`peyda evaluate translation` and `peyda evaluate scorer`: measured on captions in both languages."""
+"""`peyda evaluate translation`: what translators say, beside captions in both languages."""
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Callable
-from typing import Any, TypeVar
+import os
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from peyda.cli.evaluate_options import parse_where, stage_progress
+from peyda.cli.evaluate_options import (
+    comparison_lines,
+    left_out,
+    pair_options,
+    print_results,
+    remark_written,
+    stage_progress,
+    with_margin,
+)
 from peyda.cli.options import json_option
 from peyda.cli.row_progress import aligned
-from peyda.cli.terminal import escaped, write_line
+from peyda.cli.terminal import escaped
 
-_Command = TypeVar("_Command", bound="Callable[..., Any]")
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
-
-def _pair_options(command: _Command) -> _Command:
-    """Options that say which pairs: `captions`, `english`, `where`, `split_table`, `split`, `first_only`."""
-    for option in (
-        click.option("--first-only", is_flag=True, help="Only the first caption of each photograph."),
-        click.option("--split", metavar="NAME", help="Only photographs of this split."),
-        click.option("--split-table", metavar="CSV", help="Table of image and split, where TABLE has no such column."),
-        click.option(
-            "--where", metavar="COLUMN=VALUE", multiple=True, callback=parse_where, help="Rows to take; repeatable."
-        ),
-        click.option("--english", metavar="TABLE", help="Table with the English captions, where TABLE has none."),
-        click.option("--captions", metavar="TABLE", required=True, help="Caption table with the Persian captions."),
-    ):
-        command = option(command)
-    return command
+    from peyda.evaluation.hypotheses import TranslationTable
+    from peyda.evaluation.parallel import PairSource
+    from peyda.translate import Engine
 
 
 @click.command()
-@_pair_options
-@click.option("--engine", metavar="NAME", default="mini", show_default=True, help="Engine of `peyda translate`.")
-@click.option("--model", metavar="NAME|DIR", help="The engine's model.")
+@pair_options
+@click.option(
+    "--engine",
+    "engines",
+    metavar="NAME[=MODEL]",
+    multiple=True,
+    help="Engine of `peyda translate`; several are compared.  [default: mini, where no translations are given]",
+)
+@click.option(
+    "--translations",
+    "tables",
+    metavar="TABLE",
+    multiple=True,
+    help="Table that `peyda translate` has written; each of its engines is measured.",
+)
+@click.option(
+    "--column",
+    "columns",
+    metavar="NAME",
+    multiple=True,
+    help="Column that holds translations, of --translations, or else of --captions.  [default: caption_fa]",
+)
+@click.option("--model", metavar="NAME|DIR", help="The engine's model, where there is one engine.")
 @click.option("--beam-size", metavar="N", type=click.IntRange(1), help="Width of the search; 1 is greedy.")
 @click.option("--threads", metavar="N", type=click.IntRange(1), help="Threads of a local engine.")
-@click.option("--out", metavar="DIR", required=True, help="Where metrics.json and translations.jsonl go.")
+@click.option("--seed", metavar="N", type=click.IntRange(0), default=0, show_default=True, help="Of resampling.")
+@click.option("--out", metavar="DIR", required=True, help="Where metrics.json, translations and report.html go.")
 @json_option
 def translation(
-    captions: str,
-    english: str | None,
-    where: dict[str, list[str]],
-    split_table: str | None,
-    split: str | None,
-    first_only: bool,
-    engine: str,
+    source: PairSource,
+    engines: tuple[str, ...],
+    tables: tuple[str, ...],
+    columns: tuple[str, ...],
     model: str | None,
     beam_size: int | None,
     threads: int | None,
-    out: str,
-    as_json: bool,
-) -> None:
-    """Translate English captions and compare with their Persian renderings: BLEU and chrF (sacreBLEU)."""
-    from peyda.evaluation.parallel import PairSource
-    from peyda.evaluation.translation import evaluate_translation
-    from peyda.translate import EngineOptions, open_engine
-
-    source = PairSource(captions, english, where, split_table, split, first_only)
-    opened = open_engine(engine, EngineOptions(model=model, beam_size=beam_size, threads=threads))
-    try:
-        report = evaluate_translation(opened, source, progress=stage_progress())
-    finally:
-        opened.close()
-    report.write(out)
-    numbers = report.metrics
-    if as_json:
-        write_line(sys.stdout, json.dumps(numbers))
-        return
-    write_line(
-        sys.stdout, f"{escaped(numbers['engine'])}: {numbers['captions']:,} captions, {numbers['failed']:,} failed"
-    )
-    write_line(
-        sys.stdout, f"BLEU {numbers['bleu']}  chrF {numbers['chrf']}  {numbers['captions_per_second']} captions/s"
-    )
-    write_line(sys.stderr, f"written to {escaped(out)}")
-
-
-@click.command()
-@_pair_options
-@click.option("--scorer", "name", metavar="NAME|DIR", default="mini", show_default=True, help="Sentence encoder.")
-@click.option("--seed", metavar="N", type=click.IntRange(0), default=0, show_default=True, help="Of the damages.")
-@click.option("--out", metavar="DIR", required=True, help="Where metrics.json and scores.jsonl go.")
-@json_option
-def scorer(
-    captions: str,
-    english: str | None,
-    where: dict[str, list[str]],
-    split_table: str | None,
-    split: str | None,
-    first_only: bool,
-    name: str,
     seed: int,
     out: str,
     as_json: bool,
 ) -> None:
-    """Find the right Persian caption by its English one, and tell true translations from damaged ones.
+    """Translate English captions and compare with their Persian renderings: BLEU and chrF (sacreBLEU).
 
-    Damages: a swapped pair, a dropped or swapped noun, a wrong number or colour, an untranslated word, a repeated word.
+    Several engines and tables of translations are measured on the same captions, with a test of whether their
+    differences are chance.
     """
-    from peyda.encoders.sentence import load_sentence_encoder
-    from peyda.evaluation.parallel import PairSource
-    from peyda.evaluation.scorer import evaluate_scorer
+    from peyda.evaluation.translation import evaluate_translation
+    from peyda.translate import EngineOptions, open_engine
 
-    source = PairSource(captions, english, where, split_table, split, first_only)
-    report = evaluate_scorer(load_sentence_encoder(name), source, seed=seed)
-    report.write(out)
-    if as_json:
-        write_line(sys.stdout, json.dumps(report.metrics))
-        return
-    numbers = report.metrics
-    write_line(sys.stdout, f"{escaped(numbers['scorer'])}: {numbers['pairs']:,} pairs")
-    for way in ("english_to_persian", "persian_to_english"):
-        write_line(
-            sys.stdout, f"{way}: right one first {numbers[way]['accuracy_at_1']:.3f}, MRR {numbers[way]['mrr']:.3f}"
+    made = _tables(source, tables, columns)
+    asked = [_engine(one, model) for one in engines or (() if made else ("mini",))]
+    if model is not None and len(asked) != 1:
+        raise click.UsageError("--model is of one engine; with several, write --engine NAME=MODEL")
+    with ExitStack() as opened:
+        systems: list[Engine | TranslationTable] = [*made]
+        for name, its_model in asked:
+            engine = open_engine(name, EngineOptions(model=its_model, beam_size=beam_size, threads=threads))
+            opened.callback(engine.close)
+            systems.append(engine)
+        report = evaluate_translation(systems, source, seed=seed, progress=stage_progress())
+    written = report.write(out)
+    names = {"bleu": "BLEU", "chrf": "chrF"}
+    print_results(
+        report.metrics,
+        lambda: [*_table(report.metrics), *comparison_lines(report.comparisons, names, decimals=2)],
+        as_json=as_json,
+    )
+    remark_written(written, out, left_out(report.run))
+
+
+def _tables(source: PairSource, tables: Sequence[str], columns: Sequence[str]) -> list[TranslationTable]:
+    from peyda.evaluation.hypotheses import TranslationTable
+
+    if not tables and "caption_fa" in columns:
+        raise click.BadParameter(
+            "caption_fa of --captions is what translations are compared with", param_hint="--column"
         )
-    rows = [["damage", "pairs", "area under curve", "own pair wins"]]
-    for damage, one in numbers["damages"].items():
-        rows.append([damage, f"{one['pairs']:,}", f"{one['area_under_curve']:.3f}", f"{one['own_pair_wins']:.3f}"])
-    rows.append(["equal shares", "", f"{numbers['area_under_curve']:.3f}", ""])
-    for line in aligned(rows):
-        write_line(sys.stdout, line)
-    write_line(sys.stderr, f"written to {escaped(out)}")
+    paths = list(tables) or ([os.fspath(source.captions)] if columns else [])
+    names = dict.fromkeys(columns or ("caption_fa",))
+    return [TranslationTable(path, column, source.where) for path in paths for column in names]
+
+
+def _engine(text: str, model: str | None) -> tuple[str, str | None]:
+    name, _, its_model = text.partition("=")
+    return name.strip(), its_model.strip() or model
+
+
+def _table(metrics: list[dict[str, Any]]) -> list[str]:
+    first = metrics[0]
+    rows = [["system", "BLEU", "chrF", "length ratio", "failed", "captions/s"]]
+    for one in metrics:
+        speed = "-" if one["captions_per_second"] is None else f"{one['captions_per_second']:,.1f}"
+        numbers = [with_margin(one[name], one["ci95"][name], 2) for name in ("bleu", "chrf")]
+        rows.append([escaped(one["model"]), *numbers, f"{one['length_ratio']:.3f}", f"{one['failed']:,}", speed])
+    heading = f"{escaped(first['dataset'])}: {first['captions']:,} captions of {first['images']:,} photographs"
+    return [heading, *aligned(rows)]

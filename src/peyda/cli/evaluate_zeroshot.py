@@ -16,7 +16,8 @@ from peyda.cli.terminal import escaped, isolated, write_line
 if TYPE_CHECKING:
     from peyda.evaluation.zeroshot import ZeroShotReport
 
-_FORMATS = ("folders", "csv", "stl10", "cifar10", "cifar100", "pets", "pets-species", "caltech101", "imagenet")
+_BABEL = "babel-imagenet-fa"
+_FORMATS = ("folders", "csv", "stl10", "cifar10", "cifar100", "pets", "pets-species", "caltech101", "imagenet", _BABEL)
 _WORST = 5
 
 
@@ -25,7 +26,11 @@ _WORST = 5
 @click.option("--format", "set_format", type=click.Choice(_FORMATS), help="What the set is, where it does not show.")
 @click.option("--images", metavar="DIR", help="Photographs of a table.  [default: beside it]")
 @click.option("--label", "column", default="label", show_default=True, help="Column of a table with the classes.")
-@click.option("--names", metavar="CSV", help="Persian names: the columns class and fa, synonyms divided by |.")
+@click.option(
+    "--names",
+    metavar="FILE",
+    help="Persian names: CSV with the columns class and fa, synonyms divided by |; or babel_imagenet.json.",
+)
 @click.option(
     "--template", "templates", metavar="TEXT", multiple=True, help="Sentence with {} for the name; repeatable."
 )
@@ -57,13 +62,14 @@ def zeroshot(
     Peyda knows names for ImageNet, Caltech-101, STL-10, CIFAR and Oxford-IIIT Pets, and looks at DIR to see which it
     is. Classes of other sets may be named in Persian by their folder, or in a file (--names).
     """
+    from peyda.evaluation.babel_imagenet import read_babel_names
     from peyda.evaluation.labelled import read_names
     from peyda.evaluation.labelled_formats import read_labelled
     from peyda.evaluation.zeroshot import DEFAULT_TEMPLATES, check_template, evaluate_zeroshot
 
     for template in templates:
         check_template(template)
-    given = read_names(names) if names else None
+    given = (read_babel_names if set_format == _BABEL else read_names)(names) if names else None
     labelled = read_labelled(
         path, format=set_format, images_dir=images, names=given, split=split, column=column
     )  # fmt: skip

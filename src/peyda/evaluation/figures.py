@@ -50,8 +50,8 @@ class Curve:
 
 
 @contextmanager
-def canvas(width: float, height: float) -> Iterator[tuple[Any, Any]]:
-    """(figure, axes) with the fonts of reports.
+def canvas(width: float, height: float, panels: int = 1) -> Iterator[tuple[Any, Any]]:
+    """(figure, axes) with the fonts of reports; of several panels, one below the other, a list of axes.
 
     Raises:
         ConfigError: matplotlib is not installed.
@@ -67,7 +67,7 @@ def canvas(width: float, height: float) -> Iterator[tuple[Any, Any]]:
     known = set(font_manager.get_font_names())
     with matplotlib.rc_context({"font.family": [name for name in _FONTS if name in known], "font.size": 10}):
         figure = Figure(figsize=(width, height), layout="constrained")
-        yield figure, figure.subplots()
+        yield figure, figure.subplots() if panels == 1 else list(figure.subplots(panels, sharex=True))
 
 
 def can_set_persian() -> bool:
@@ -187,9 +187,10 @@ def plain_numbers(axis: Any, *, with_minor: bool = False) -> None:
 
 
 def finish(figure: Any, axes: Any, path: str) -> None:
-    """Quiet frame, then the file."""
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(colors=_SOFT, labelcolor=_SOFT)
+    """Quiet frame (of one panel, or of each of a list), then the file."""
+    for one in axes if isinstance(axes, list) else [axes]:
+        one.spines[["top", "right"]].set_visible(False)
+        one.tick_params(colors=_SOFT, labelcolor=_SOFT)
     figure.savefig(path, dpi=_DPI, format="png", facecolor="white")
 
 

@@ -16,6 +16,8 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from peyda.errors import DataError
+from peyda.evaluation.babel_imagenet import NAME as BABEL_IMAGENET
+from peyda.evaluation.babel_imagenet import only_named
 from peyda.evaluation.labelled import (
     LabelledClass,
     LabelledSet,
@@ -30,7 +32,18 @@ from peyda.types import Int64, Skipped
 
 Names = Mapping[str, tuple[str, ...]]
 
-FORMATS = ("folders", "csv", "stl10", "cifar10", "cifar100", "pets", "pets-species", "caltech101", "imagenet")
+FORMATS = (
+    "folders",
+    "csv",
+    "stl10",
+    "cifar10",
+    "cifar100",
+    "pets",
+    "pets-species",
+    "caltech101",
+    "imagenet",
+    BABEL_IMAGENET,
+)
 _STL_PX, _CIFAR_PX = 96, 32
 _SPECIES = {"1": "cat", "2": "dog"}
 
@@ -73,6 +86,12 @@ def read_labelled(
         return folder_per_class(_inside(path, "101_ObjectCategories"), names, set_name="caltech101")
     if chosen == "imagenet":
         return _imagenet(path, names)
+    if chosen == BABEL_IMAGENET:
+        if not names:
+            raise DataError(
+                f"{BABEL_IMAGENET} is a file of names, and none is given", hint="--names babel_imagenet.json"
+            )
+        return only_named(_imagenet(path, None), dict(names))
     if chosen in ("pets", "pets-species"):
         return _pets(path, split, names, by_species=chosen == "pets-species")
     readers: Mapping[str, Callable[[str, str], tuple[UInt8, Int64]]] = {

@@ -10,9 +10,9 @@ import base64
 import html
 import io
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from peyda.errors import ImageRefused, StorageError
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 THUMBNAIL_PX = 200
+SIGNIFICANT = 0.05
 _TEXT_CHARACTERS = 300
 
 _STYLE = """
@@ -53,6 +54,9 @@ td.text { color: var(--soft); white-space: normal; min-width: 12rem; }
 .cards > li { background: var(--card); border: 1px solid var(--line); border-radius: .7rem; padding: .8rem;
   break-inside: avoid; }
 .cards .said { display: block; color: var(--ink); font-size: 1.08rem; line-height: 1.8; overflow-wrap: anywhere; }
+.cards dl { margin: 0; }
+.cards dt { margin-top: .4rem; color: var(--soft); font-size: .85rem; }
+.cards dd { margin: 0; }
 .pictures { display: flex; gap: .4rem; margin-top: .4rem; }
 .pictures figure { margin: 0; flex: 1 1 0; min-width: 0; max-width: 9rem; }
 .pictures img, .gone { display: block; width: 100%; height: 6.5rem; object-fit: cover; border-radius: .3rem;
@@ -129,10 +133,57 @@ def isolated(text: str, limit: int = _TEXT_CHARACTERS) -> str:
     return f'<bdi dir="auto">{shown(text, limit)}</bdi>'
 
 
-def with_margin(value: float, interval: Sequence[float], *, is_best: bool = False) -> str:
-    """A share with its interval: `0.512 [0.48, 0.55]`."""
-    number = f'<span class="best">{value:.3f}</span>' if is_best else f"{value:.3f}"
-    return f'{number} <span class="margin">[{interval[0]:.2f}, {interval[1]:.2f}]</span>'
+def said(text: str, language: str, limit: int = _TEXT_CHARACTERS) -> str:
+    """A caption as a line of its own, set in the direction of its language ("fa" from right to left)."""
+    direction = "rtl" if language == "fa" else "ltr"
+    return f'<span class="said" lang="{language}" dir="{direction}">{shown(text, limit)}</span>'
+
+
+def with_margin(value: float, interval: Sequence[float], *, is_best: bool = False, decimals: int = 3) -> str:
+    """A number with its interval: `0.512 [0.48, 0.55]`."""
+    number = f"{value:.{decimals}f}"
+    if is_best:
+        number = f'<span class="best">{number}</span>'
+    low, high = (f"{end:.{max(1, decimals - 1)}f}" for end in interval)
+    return f'{number} <span class="margin">[{low}, {high}]</span>'
+
+
+def left_out_pairs(run: Mapping[str, Any]) -> str:
+    """How many rows of a table of captions in two languages took no part; nothing where all did."""
+    counts = (
+        (run["incomplete_pairs"], "rows without a caption in both languages"),
+        (run["skipped_rows"], "lines of the table that are no rows"),
+    )
+    found = ", ".join(f"{count:,} {what}" for count, what in counts if count)
+    return f"{paragraph(f'Left out: {found}.')}\n" if found else ""
+
+
+def comparison_table(
+    comparisons: Iterable[Mapping[str, Any]], columns: Mapping[str, Callable[[Mapping[str, Any]], str]], *,
+    decimals: int = 3,
+) -> str:  # fmt: skip
+    """Paired tests of every two systems: their difference, its interval and p values.
+
+    Args:
+        comparisons: What `comparisons.json` holds.
+        columns: Further columns, name → plain text of a line.
+        decimals: Of differences.
+    """
+
+    def rows() -> Iterator[list[str]]:
+        for one in comparisons:
+            low, high = one["ci95"]
+            yield [
+                f"{isolated(one['first'])} → {isolated(one['second'])}",
+                *(shown(text(one)) for text in columns.values()),
+                f"{one['difference']:+.{decimals}f}",
+                f"[{low:+.{decimals}f}, {high:+.{decimals}f}]",
+                f"{one['p']:.4f}",
+                f"{one['p_holm']:.4f}",
+                "<strong>yes</strong>" if one["p_holm"] < SIGNIFICANT else "no",
+            ]
+
+    return table(("first → second", *columns, "difference", "95 %", "p", "Holm", "significant"), rows())
 
 
 def figures(paths: Iterable[tuple[Path, str]]) -> str:

@@ -51,8 +51,32 @@ class PairSource:
         }
 
 
-def read_pairs(source: PairSource) -> list[ReferencePair]:
-    """The pairs, in the table's order.
+@dataclass(frozen=True, slots=True)
+class PairTable:
+    """What a table gives.
+
+    Attributes:
+        pairs: In the table's order.
+        incomplete: Chosen rows that lack one of the two captions.
+        skipped: Lines of the table that are no rows.
+    """
+
+    pairs: list[ReferencePair]
+    incomplete: int
+    skipped: int
+
+    def counts(self) -> dict[str, int]:
+        """For `run.json`: what took part, and what did not."""
+        return {
+            "pairs": len(self.pairs),
+            "images": len({pair.image for pair in self.pairs}),
+            "incomplete_pairs": self.incomplete,
+            "skipped_rows": self.skipped,
+        }
+
+
+def read_pairs(source: PairSource) -> PairTable:
+    """The pairs of captions that are chosen, and how many rows gave none.
 
     Raises:
         DataError: A table cannot be used, lacks a column, or no pair is left.
@@ -60,6 +84,7 @@ def read_pairs(source: PairSource) -> list[ReferencePair]:
     english = _english_captions(source.english) if source.english else None
     images = _images_of_split(source) if source.split_table else None
     pairs: list[ReferencePair] = []
+    incomplete = 0
     seen: set[str] = set()
     with open_reader(source.captions, duplicates="keep", required=("caption_fa",)) as reader:
         wanted = {name: set(values) for name, values in (source.where or {}).items()}
@@ -80,12 +105,15 @@ def read_pairs(source: PairSource) -> list[ReferencePair]:
             if text.strip() and row["caption_fa"].strip():
                 seen.add(name)
                 pairs.append(ReferencePair(row["image"], key[1], text, row["caption_fa"]))
+            else:
+                incomplete += 1
+        skipped = len(reader.skipped)
     if not pairs:
         raise DataError(
             f"{source.captions} gives no pair of captions",
             hint="--english TABLE names the table with the English captions; --where and --split choose rows",
         )
-    return pairs
+    return PairTable(pairs, incomplete, skipped)
 
 
 def _english_captions(path: str | os.PathLike[str]) -> dict[tuple[str, str], str]:

@@ -27,7 +27,7 @@ import numpy.typing as npt
 from peyda.errors import ConfigError
 from peyda.evaluation.figures import Curve, draw_accuracy
 from peyda.evaluation.writing import json_text, result_folder, write_file, write_json, write_lines
-from peyda.metrics import accuracy_at_k, bootstrap_ci, mean_rank, median_rank, mrr, paired_difference
+from peyda.metrics import accuracy_at_k, bootstrap_ci, holm, mean_rank, median_rank, mrr, paired_difference
 from peyda.types import Int64, Skipped
 
 Float64 = npt.NDArray[np.float64]
@@ -211,7 +211,7 @@ def compare(results: Sequence[DirectionResult], ks: Sequence[int]) -> list[dict[
         pairs = [(first, second) for at, first in enumerate(same) for second in same[at + 1 :]]
         found = [paired_difference(_values(a, ks), _values(b, ks), a.image_of_query) for a, b in pairs]
         for at, name in enumerate(names):
-            corrected = _holm([float(one.p_value[at]) for one in found])
+            corrected = holm([float(one.p_value[at]) for one in found])
             for (first, second), one, p_holm in zip(pairs, found, corrected, strict=True):
                 lines.append(
                     {
@@ -231,13 +231,3 @@ def compare(results: Sequence[DirectionResult], ks: Sequence[int]) -> list[dict[
 
 def _values(result: DirectionResult, ks: Sequence[int]) -> Float64:
     return np.column_stack([*(result.ranks <= k for k in ks), 1.0 / result.ranks])
-
-
-def _holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down correction (Scandinavian Journal of Statistics 1979)."""
-    corrected = [0.0] * len(p_values)
-    highest = 0.0
-    for place, at in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
-        highest = max(highest, min(1.0, (len(p_values) - place) * p_values[at]))
-        corrected[at] = highest
-    return corrected

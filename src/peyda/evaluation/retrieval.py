@@ -35,7 +35,7 @@ from peyda.evaluation.queries import (
     sample_rows,
 )
 from peyda.evaluation.report import DirectionResult, Miss, RetrievalReport, compare, direction_metrics
-from peyda.evaluation.task import Task, embed_task, filters_record, model_names, model_records
+from peyda.evaluation.task import Task, embed_task, filters_record, model_names, model_records, row_records
 from peyda.metrics import RetrievalRanks, ndcg_of_queries, retrieval_ranks
 from peyda.persian import NORMALIZER_VERSION
 from peyda.types import Int64
@@ -132,7 +132,7 @@ def evaluate_retrieval(
             "skipped_rows": len(whole.skipped),
         },
         skipped=(*gallery.skipped, *task.refused),
-        skipped_rows=[{"line": one.line, "reason": one.reason, "detail": one.detail} for one in whole.skipped],
+        skipped_rows=row_records(whole.skipped),
         comparisons=compare(results, ks) if len(models) > 1 else [],
         results=results,
         misses=tuple(miss for one in measured for miss in one.misses),

@@ -9,6 +9,7 @@ from typing import Any
 
 from peyda.evaluation import published
 from peyda.evaluation.page import (
+    comparison_table,
     document,
     figures,
     isolated,
@@ -116,23 +117,11 @@ def _comparison_note() -> str:
 
 
 def _comparison_table(comparisons: list[dict[str, Any]]) -> str:
-    def rows() -> Iterator[list[str]]:
-        for one in comparisons:
-            is_clear = one["p_holm"] < 0.05
-            name = one["metric"].replace("accuracy_at_", "Acc@").replace("mrr", "MRR")
-            yield [
-                f"{isolated(one['first'])} → {isolated(one['second'])}",
-                html.escape(_DIRECTIONS[one["direction"]].lower()),
-                html.escape(name),
-                f"{one['difference']:+.3f}",
-                f"[{one['ci95'][0]:+.3f}, {one['ci95'][1]:+.3f}]",
-                f"{one['p']:.4f}",
-                f"{one['p_holm']:.4f}",
-                "<strong>yes</strong>" if is_clear else "no",
-            ]
-
-    head = ("first → second", "direction", "metric", "difference", "95 %", "p", "Holm", "significant")
-    return table(head, rows())
+    columns = {
+        "direction": lambda one: _DIRECTIONS[one["direction"]].lower(),
+        "metric": lambda one: one["metric"].replace("accuracy_at_", "Acc@").replace("mrr", "MRR"),
+    }
+    return comparison_table(comparisons, columns)
 
 
 _MISSES_NOTE = (

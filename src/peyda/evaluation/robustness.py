@@ -21,7 +21,15 @@ from peyda.evaluation.figures import draw_bars
 from peyda.evaluation.gallery import gather_images
 from peyda.evaluation.queries import Progress, collect_queries, dataset_name, embed_texts, of_split, sample_images
 from peyda.evaluation.report import WrittenReport
-from peyda.evaluation.task import Task, check_finite, embed_task, filters_record, model_names, model_records
+from peyda.evaluation.task import (
+    Task,
+    check_finite,
+    embed_task,
+    filters_record,
+    model_names,
+    model_records,
+    row_records,
+)
 from peyda.evaluation.writing import json_text, result_folder, write_file, write_json, write_lines
 from peyda.metrics import bootstrap_ci, mrr, paired_difference, retrieval_ranks
 from peyda.persian import NORMALIZER_VERSION, normalize
@@ -48,6 +56,7 @@ class RobustnessReport:
         lines: What `ranks.jsonl` holds: model, variant, image, caption_id, text, rank, clean_rank.
         examples: Variant → some queries, clean and mistyped.
         skipped: Images that took no part, and why.
+        skipped_rows: Lines of the table that took no part, and why.
     """
 
     metrics: list[dict[str, Any]]
@@ -55,6 +64,7 @@ class RobustnessReport:
     lines: list[dict[str, Any]]
     examples: Mapping[str, list[tuple[str, str]]] = field(default_factory=dict)
     skipped: tuple[Skipped, ...] = ()
+    skipped_rows: list[dict[str, Any]] = field(default_factory=list)
 
     def write(self, out: str | os.PathLike[str]) -> WrittenReport:
         """Write the results: metrics, ranks, the figure and the page.
@@ -67,8 +77,8 @@ class RobustnessReport:
         problem: ConfigError | None = None
         with result_folder(out, stale=_FILES) as folder:
             write_lines(folder / "ranks.jsonl", (json_text(line) for line in self.lines))
-            skipped = ({"image": one.path, "reason": one.reason, "detail": one.detail} for one in self.skipped)
-            write_lines(folder / "skipped.jsonl", (json_text(line) for line in skipped))
+            skipped = [{"image": one.path, "reason": one.reason, "detail": one.detail} for one in self.skipped]
+            write_lines(folder / "skipped.jsonl", (json_text(line) for line in [*skipped, *self.skipped_rows]))
             write_json(folder / "run.json", self.run)
             write_json(folder / "metrics.json", self.metrics)
             try:
@@ -171,9 +181,12 @@ def evaluate_robustness(
         "k": ks,
         "images": len(task.paths),
         **task.counts(gallery),
+        "skipped_rows": len(whole.skipped),
     }
     examples = {code: _examples(task.queries.texts, texts) for code, texts in mistyped.items()}
-    return RobustnessReport(metrics, run, lines, examples, (*gallery.skipped, *task.refused))
+    return RobustnessReport(
+        metrics, run, lines, examples, (*gallery.skipped, *task.refused), row_records(whole.skipped)
+    )
 
 
 def _variant(

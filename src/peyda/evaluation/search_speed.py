@@ -78,9 +78,7 @@ class SearchReport:
         return float(np.log10(max(times) / min(times)))
 
     def _draw(self, path: str) -> None:
-        with canvas(7.4, 6.4) as (figure, axes):
-            axes.remove()
-            speed, quality = figure.subplots(2, 1, sharex=True)
+        with canvas(7.4, 6.4, 2) as (figure, (speed, quality)):
             k = str(self.run["k"][0])
             for engine, colour in zip(ENGINES, COLOURS, strict=False):
                 mine = [one for one in self.metrics if one["engine"] == engine]
@@ -100,8 +98,7 @@ class SearchReport:
             for one in (speed, quality):
                 one.grid(visible=True, color="#e6e2db", linewidth=0.6)
                 one.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1.0, 0.5))
-                one.spines[["top", "right"]].set_visible(False)
-            finish(figure, quality, path)
+            finish(figure, [speed, quality], path)
 
 
 def evaluate_search(

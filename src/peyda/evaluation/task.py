@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from peyda.captions import SkippedRow
 from peyda.errors import ModelError
 from peyda.evaluation.gallery import GalleryImages, embed_images
 from peyda.evaluation.queries import Progress, Queries, embed_texts
@@ -95,6 +96,11 @@ def model_records(models: Sequence[Encoder]) -> list[dict[str, str]]:
         {"model": name, "fingerprint": model.fingerprint}
         for name, model in zip(model_names(models), models, strict=True)
     ]
+
+
+def row_records(skipped: Sequence[SkippedRow]) -> list[dict[str, Any]]:
+    """For `skipped.jsonl`: lines of the table that are no rows."""
+    return [{"line": one.line, "reason": one.reason, "detail": one.detail} for one in skipped]
 
 
 def filters_record(

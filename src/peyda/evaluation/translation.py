@@ -1,27 +1,58 @@
-"""Measuring a translator on captions that have a Persian rendering: BLEU and chrF.
+"""Measuring translators on captions that have a Persian rendering: BLEU and chrF, with intervals and paired tests.
 
 The numbers are sacreBLEU's (Post 2018, https://aclanthology.org/W18-6319) with its defaults, on texts made comparable
-by three rules: Arabic ي and ك become Persian, a half-space becomes a space, a final stop goes.
+by three rules: Arabic ي and ك become Persian, a half-space becomes a space, a final stop goes. Several systems are
+measured on the same captions; intervals and tests resample whole images (`peyda.metrics.corpus`).
+
+```text
+OUT/
+├── translations.jsonl     one line a caption and system, the worst first
+├── comparisons.json       paired tests between systems (an empty list where there is one)
+├── run.json               systems, tables and filters, to do it again
+├── metrics.json           a list: one object for each system
+├── chrf_of_captions.png   how chrF spreads over captions (where matplotlib is installed)
+└── report.html            all of it on a page, with the best and the worst translations
+```
 """
 
 from __future__ import annotations
 
 import os
 import re
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from peyda.errors import ConfigError
-from peyda.evaluation.parallel import PairSource, read_pairs
-from peyda.evaluation.writing import json_text, result_folder, write_json, write_lines
-from peyda.translate import Engine, Failed, Outcome
+from peyda.evaluation.hypotheses import (
+    Hypotheses,
+    Progress,
+    TranslationTable,
+    read_translations,
+    told_apart,
+    translate_pairs,
+)
+from peyda.evaluation.parallel import PairSource, ReferencePair, read_pairs
+from peyda.evaluation.queries import dataset_name
+from peyda.evaluation.report import WrittenReport
+from peyda.evaluation.score_figures import Spread, draw_spreads
+from peyda.evaluation.writing import json_text, result_folder, write_file, write_json, write_lines
+from peyda.metrics.comparing import holm
+from peyda.metrics.corpus import corpus_difference, corpus_interval
+from peyda.metrics.overlap import BLEU_COUNTS, bleu, chrf, chrf_counts
+from peyda.translate import Engine
+from peyda.types import Int64
 
-Progress = Callable[[str, int, int], None]
+Float64 = npt.NDArray[np.float64]
 
+FIGURE = "chrf_of_captions.png"
+METRICS = ("bleu", "chrf")
+_FILES = ("metrics.json", "comparisons.json", FIGURE, "report.html")
+_DECIMALS = 2
 _COMPARABLE = str.maketrans({"ي": "ی", "ى": "ی", "ك": "ک", "\u200c": " "})
 _FINAL_STOP = re.compile(r"[\s.۔]+$")
 
@@ -54,31 +85,18 @@ def translation_scores(hypotheses: Sequence[str], references: Sequence[str]) -> 
     """
     if not references or len(hypotheses) != len(references):
         raise ValueError("there must be as many translations as references, at least one")
-    bleu, chrf = _metrics()
+    by_words, by_characters = _sacrebleu()
     said, wanted = [comparable(text) for text in hypotheses], [[comparable(text) for text in references]]
-    score = bleu.corpus_score(said, wanted)
+    score = by_words.corpus_score(said, wanted)
     return TranslationScores(
-        round(float(score.score), 2),
-        round(float(chrf.corpus_score(said, wanted).score), 2),
+        round(float(score.score), _DECIMALS),
+        round(float(by_characters.corpus_score(said, wanted).score), _DECIMALS),
         round(float(score.sys_len / max(1, score.ref_len)), 3),
-        f"{bleu.get_signature()} {chrf.get_signature()}",
+        f"{by_words.get_signature()} {by_characters.get_signature()}",
     )
 
 
-def sentence_chrf(hypotheses: Sequence[str], references: Sequence[str]) -> list[float]:
-    """ChrF of each translation, to sort by.
-
-    Raises:
-        ConfigError: sacrebleu is not installed.
-    """
-    _, chrf = _metrics()
-    return [
-        round(float(chrf.sentence_score(comparable(text), [comparable(reference)]).score), 2)
-        for text, reference in zip(hypotheses, references, strict=True)
-    ]
-
-
-def _metrics() -> tuple[Any, Any]:
+def _sacrebleu() -> tuple[Any, Any]:
     try:
         from sacrebleu.metrics import BLEU, CHRF
     except ImportError as error:
@@ -86,83 +104,187 @@ def _metrics() -> tuple[Any, Any]:
     return BLEU(), CHRF()
 
 
+def overlap_counts(hypotheses: Sequence[str], references: Sequence[str]) -> Float64:
+    """`Float64[n, BLEU_COUNTS + CHRF_COUNTS]`, what the scores of every caption and of every corpus follow from.
+
+    Raises:
+        ConfigError: sacrebleu is not installed (it cuts texts into words).
+    """
+    _sacrebleu()
+    from sacrebleu.metrics import BLEU
+
+    words = BLEU(effective_order=True)  # only its counts are taken; without this it warns about single sentences
+    rows = []
+    for hypothesis, reference in zip(hypotheses, references, strict=True):
+        said, wanted = comparable(hypothesis), comparable(reference)
+        one = words.sentence_score(said, [wanted])
+        rows.append([one.sys_len, one.ref_len, *one.counts, *one.totals, *chrf_counts(said, wanted)])
+    return np.asarray(rows, np.float64)
+
+
+def corpus_scores(counts: Float64) -> Float64:
+    """`Float64[b, 2]`, BLEU and chrF of `Float64[b, …]` summed counts."""
+    return np.stack([bleu(counts[..., :BLEU_COUNTS]), chrf(counts[..., BLEU_COUNTS:])], axis=-1)
+
+
 @dataclass(frozen=True)
 class TranslationReport:
-    """The outcome: what `metrics.json` holds, and what `translations.jsonl` holds, worst first."""
+    """The outcome of `evaluate_translation`.
 
-    metrics: dict[str, Any]
-    lines: list[dict[str, Any]] = field(default_factory=list)
+    Attributes:
+        metrics: What `metrics.json` holds: one object for each system.
+        run: What `run.json` holds.
+        comparisons: What `comparisons.json` holds.
+        pairs: The captions.
+        systems: What each system said.
+        chrf_of_captions: For each system `Float64[n]`.
+    """
 
-    def write(self, out: str | os.PathLike[str]) -> None:
-        """Write both files into the directory `out`.
+    metrics: list[dict[str, Any]]
+    run: Mapping[str, Any]
+    comparisons: list[dict[str, Any]]
+    pairs: list[ReferencePair] = field(repr=False)
+    systems: list[Hypotheses] = field(repr=False)
+    chrf_of_captions: list[Float64] = field(repr=False)
+
+    def lines(self) -> Iterator[dict[str, Any]]:
+        """What `translations.jsonl` holds: system by system, the worst first."""
+        for one, numbers, scores in zip(self.systems, self.metrics, self.chrf_of_captions, strict=True):
+            for at in np.argsort(scores, kind="stable").tolist():
+                pair = self.pairs[at]
+                yield {
+                    "model": numbers["model"],
+                    "image": pair.image,
+                    "caption_id": pair.caption_id,
+                    "caption_en": pair.english,
+                    "reference": pair.persian,
+                    "translation": one.texts[at],
+                    "chrf": round(float(scores[at]), _DECIMALS),
+                }
+
+    def write(self, out: str | os.PathLike[str]) -> WrittenReport:
+        """Write all files into the directory `out`; the numbers come first.
 
         Raises:
             StorageError: It cannot be written.
         """
-        with result_folder(out, stale=("metrics.json",)) as folder:
-            write_lines(folder / "translations.jsonl", (json_text(line) for line in self.lines))
+        from peyda.evaluation.translation_page import translation_page
+
+        problem: ConfigError | None = None
+        with result_folder(out, stale=_FILES) as folder:
+            write_lines(folder / "translations.jsonl", (json_text(line) for line in self.lines()))
+            write_json(folder / "comparisons.json", self.comparisons)
+            write_json(folder / "run.json", self.run)
             write_json(folder / "metrics.json", self.metrics)
+            try:
+                write_file(folder / FIGURE, self._draw)
+            except ConfigError as error:
+                problem = error
+            write_lines(folder / "report.html", translation_page(self, folder))
+        return WrittenReport(folder, problem)
+
+    def _draw(self, path: str) -> None:
+        spreads = [
+            Spread(one["model"], scores) for one, scores in zip(self.metrics, self.chrf_of_captions, strict=True)
+        ]
+        draw_spreads(
+            [("", spreads)], path, title=f"Translations of {self.metrics[0]['dataset']}", label="chrF of a caption"
+        )
 
 
-def evaluate_translation(engine: Engine, source: PairSource, *, progress: Progress | None = None) -> TranslationReport:
-    """Translate every English caption once and compare with its Persian one.
+def evaluate_translation(
+    systems: Engine | TranslationTable | Sequence[Engine | TranslationTable],
+    source: PairSource,
+    *,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> TranslationReport:
+    """Compare what translators say to English captions with the Persian ones.
 
-    A caption that cannot be translated counts as an empty translation.
+    A caption without a translation counts as an empty one.
+
+    Args:
+        systems: Engines, which translate every English caption once, and tables of translations made before.
+        source: The captions in both languages.
+        seed: Of resampling.
+        progress: Called with a stage, how many are done, and how many there are.
 
     Raises:
         ConfigError: sacrebleu is not installed.
-        DataError: The tables cannot be used.
-        EngineError: The engine refuses to go on.
+        DataError: A table cannot be used.
+        EngineError: An engine refuses to go on.
+        ValueError: No system.
     """
-    _metrics()
-    pairs = read_pairs(source)
-    distinct = list(dict.fromkeys(pair.english for pair in pairs))
-    began = time.perf_counter()
-    outcomes = _translate(engine, distinct, progress)
-    seconds = time.perf_counter() - began
-    said = [_text(outcomes[pair.english]) for pair in pairs]
-    references = [pair.persian for pair in pairs]
-    scores = translation_scores(said, references)
-    each = sentence_chrf(said, references)
-    lines = [
-        {
-            "image": pair.image,
-            "caption_id": pair.caption_id,
-            "caption_en": pair.english,
-            "reference": pair.persian,
-            "translation": text,
-            "chrf": value,
-        }
-        for pair, text, value in zip(pairs, said, each, strict=True)
+    _sacrebleu()
+    asked = list(systems) if isinstance(systems, Sequence) else [systems]
+    if not asked:
+        raise ValueError("there is no translator to measure")
+    table = read_pairs(source)
+    pairs = table.pairs
+    # Tables before engines: a wrong one is said before the work.
+    read = {one: read_translations(one, pairs) for one in asked if isinstance(one, TranslationTable)}
+    said: list[Hypotheses] = []
+    for one in asked:
+        said += read[one] if isinstance(one, TranslationTable) else [translate_pairs(one, pairs, progress)]
+    names = told_apart([one.name for one in said])
+    _, images = np.unique([pair.image for pair in pairs], return_inverse=True)
+    counts = [overlap_counts(one.texts, [pair.persian for pair in pairs]) for one in said]
+    of_captions = [chrf(one[:, BLEU_COUNTS:]) for one in counts]
+    dataset = dataset_name(os.fspath(source.captions), source.where or {}, source.split)
+    metrics = [
+        _metrics(name, dataset, pairs, one, its_counts, its_captions, images, seed)
+        for name, one, its_counts, its_captions in zip(names, said, counts, of_captions, strict=True)
     ]
-    lines.sort(key=lambda line: float(str(line["chrf"])))
-    metrics = {
-        "engine": engine.label,
-        "dataset": source.describe(),
+    run = {
+        "systems": [{"model": name, **one.origin} for name, one in zip(names, said, strict=True)],
+        **source.describe(),
+        **table.counts(),
+        "seed": seed,
+    }
+    return TranslationReport(metrics, run, _compare(names, counts, images, seed), pairs, said, of_captions)
+
+
+def _metrics(
+    name: str, dataset: str, pairs: Sequence[ReferencePair], said: Hypotheses, counts: Float64, of_captions: Float64,
+    images: Int64, seed: int,
+) -> dict[str, Any]:  # fmt: skip
+    scores = translation_scores(said.texts, [pair.persian for pair in pairs])
+    interval = np.round(corpus_interval(counts, images, corpus_scores, seed=seed), _DECIMALS).tolist()
+    return {
+        "model": name,
+        "task": "translation",
+        "dataset": dataset,
         "captions": len(pairs),
-        "failed": sum(isinstance(outcome, Failed) for outcome in outcomes.values()),
+        "images": int(images.max()) + 1,
+        "failed": said.failed,
         "bleu": scores.bleu,
         "chrf": scores.chrf,
-        "chrf_median_caption": round(float(np.median(each)), 2),
+        "chrf_median_caption": round(float(np.median(of_captions)), _DECIMALS),
         "length_ratio": scores.length_ratio,
+        "ci95": dict(zip(METRICS, interval, strict=True)),
         "signature": scores.signature,
-        "captions_per_second": round(len(distinct) / seconds, 1) if seconds else None,
+        "captions_per_second": said.captions_per_second,
     }
-    return TranslationReport(metrics, lines)
 
 
-def _translate(engine: Engine, texts: Sequence[str], progress: Progress | None) -> dict[str, Outcome]:
-    outcomes: dict[str, Outcome] = {}
-    for start in range(0, len(texts), engine.batch_size):
-        batch = texts[start : start + engine.batch_size]
-        sendable = [text for text in batch if len(text) <= engine.longest_text]
-        outcomes |= dict.fromkeys(batch, Failed("too_long"))
-        answers = engine.translate(sendable) if sendable else []
-        outcomes |= zip(sendable, answers, strict=True)
-        if progress:
-            progress("translations", start + len(batch), len(texts))
-    return outcomes
-
-
-def _text(outcome: Outcome) -> str:
-    return "" if isinstance(outcome, Failed) else outcome.text
+def _compare(names: Sequence[str], counts: Sequence[Float64], images: Int64, seed: int) -> list[dict[str, Any]]:
+    """Paired tests of every two systems, BLEU and chrF; `p_holm` is corrected for the number of pairs compared."""
+    pairs = list(combinations(range(len(names)), 2))
+    found = [corpus_difference(counts[a], counts[b], images, corpus_scores, seed=seed) for a, b in pairs]
+    lines = []
+    for at, metric in enumerate(METRICS):
+        corrected = holm([float(one.p_value[at]) for one in found])
+        for (a, b), one, p_holm in zip(pairs, found, corrected, strict=True):
+            lines.append(
+                {
+                    "metric": metric,
+                    "first": names[a],
+                    "second": names[b],
+                    "captions": len(images),
+                    "difference": round(float(one.difference[at]), _DECIMALS),
+                    "ci95": np.round(one.interval[at], _DECIMALS).tolist(),
+                    "p": round(float(one.p_value[at]), 6),
+                    "p_holm": round(p_holm, 6),
+                }
+            )
+    return lines

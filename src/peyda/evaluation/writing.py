@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
+from peyda.captions.parts import part_file
 from peyda.errors import StorageError
 
 
@@ -64,10 +65,6 @@ def write_lines(path: Path, lines: Iterable[str]) -> None:
 
 def write_file(path: Path, save: Callable[[str], None]) -> None:
     """Let `save` write a file that then takes its place at `path`."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        save(os.fspath(temporary))
+    with part_file(os.fspath(path)) as temporary:
+        save(temporary)
         os.replace(temporary, path)
-    finally:
-        with suppress(FileNotFoundError):  # renamed by now
-            os.unlink(temporary)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from peyda.evaluation.queries import Progress, embed_texts
 from peyda.evaluation.report import WrittenReport
 from peyda.evaluation.task import check_finite, model_names, model_records
 from peyda.evaluation.writing import json_text, result_folder, write_file, write_json, write_lines
-from peyda.metrics import bootstrap_ci, class_scores, confusion_matrix, paired_difference, text_to_image_ranks
+from peyda.metrics import bootstrap_ci, class_scores, confusion_matrix, holm, paired_difference, text_to_image_ranks
 from peyda.persian import NORMALIZER_VERSION
 from peyda.types import Float32, Int64, Skipped
 
@@ -276,20 +277,23 @@ def _metrics(result: ModelClasses, labelled: LabelledSet) -> dict[str, Any]:
 
 
 def _compare(results: Sequence[ModelClasses]) -> list[dict[str, Any]]:
+    """Paired tests of every two models; `p_holm` is corrected for the number of pairs compared."""
+    hits = [np.column_stack([one.ranks <= 1, one.ranks <= 5]) for one in results]
+    pairs = list(combinations(range(len(results)), 2))
+    found = [paired_difference(hits[a], hits[b], np.arange(len(hits[a]))) for a, b in pairs]
     lines = []
-    for at, first in enumerate(results):
-        for second in results[at + 1 :]:
-            pair = [np.column_stack([one.ranks <= 1, one.ranks <= 5]) for one in (first, second)]
-            found = paired_difference(pair[0], pair[1], np.arange(len(first.ranks)))
-            for number, metric in enumerate(("top1", "top5")):
-                lines.append(
-                    {
-                        "metric": metric,
-                        "first": first.model,
-                        "second": second.model,
-                        "difference": round(float(found.difference[number]), _DECIMALS),
-                        "ci95": np.round(found.interval[number], _DECIMALS).tolist(),
-                        "p": round(float(found.p_value[number]), _DECIMALS),
-                    }
-                )
+    for at, metric in enumerate(("top1", "top5")):
+        corrected = holm([float(one.p_value[at]) for one in found])
+        for (a, b), one, p_holm in zip(pairs, found, corrected, strict=True):
+            lines.append(
+                {
+                    "metric": metric,
+                    "first": results[a].model,
+                    "second": results[b].model,
+                    "difference": round(float(one.difference[at]), _DECIMALS),
+                    "ci95": np.round(one.interval[at], _DECIMALS).tolist(),
+                    "p": round(float(one.p_value[at]), _DECIMALS),
+                    "p_holm": round(p_holm, _DECIMALS),
+                }
+            )
     return lines

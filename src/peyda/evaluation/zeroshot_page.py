@@ -9,6 +9,7 @@ import numpy as np
 
 from peyda.evaluation import published
 from peyda.evaluation.page import (
+    comparison_table,
     document,
     figures,
     isolated,
@@ -49,7 +50,8 @@ def zeroshot_page(report: ZeroShotReport, folder: Path) -> Iterator[str]:
 def _sections(report: ZeroShotReport, folder: Path) -> Iterator[str]:
     yield section("Accuracy", _models(report))
     if report.comparisons:
-        yield section("Is one better?", paragraph("Second less first, on the same photographs."), _comparisons(report))
+        numbers = comparison_table(report.comparisons, {"metric": lambda one: str(one["metric"])})
+        yield section("Is one better?", paragraph("Second less first, on the same photographs."), numbers)
     names = figure_names(len(report.results))
     pictures = figures(
         (folder / name, f"Confusion matrix of {one.model}") for name, one in zip(names, report.results, strict=True)
@@ -74,20 +76,6 @@ def _models(report: ZeroShotReport) -> str:
         for one in report.metrics
     )
     return table(("model", "top-1", "top-5", "macro recall", "macro F1"), rows)
-
-
-def _comparisons(report: ZeroShotReport) -> str:
-    rows = (
-        [
-            f"{isolated(one['first'])} → {isolated(one['second'])}",
-            shown(one["metric"]),
-            f"{one['difference']:+.3f}",
-            f"[{one['ci95'][0]:+.3f}, {one['ci95'][1]:+.3f}]",
-            f"{one['p']:.4f}",
-        ]
-        for one in report.comparisons
-    )
-    return table(("first → second", "metric", "difference", "95 %", "p"), rows)
 
 
 def _mistakes(report: ZeroShotReport, result: ModelClasses) -> str:

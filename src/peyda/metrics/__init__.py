@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from peyda.metrics.classification import ClassScores, class_scores, confusion_matrix
-from peyda.metrics.comparing import PairedDifference, paired_difference
+from peyda.metrics.comparing import PairedDifference, holm, paired_difference
 from peyda.metrics.intervals import bootstrap_ci
 from peyda.metrics.ranking import RetrievalRanks, Ties, image_to_text_ranks, retrieval_ranks, text_to_image_ranks
 from peyda.metrics.scores import accuracy_at_k, mean_rank, median_rank, mrr, ndcg_at_k, ndcg_of_queries
@@ -17,6 +17,7 @@ __all__ = [
     "bootstrap_ci",
     "class_scores",
     "confusion_matrix",
+    "holm",
     "image_to_text_ranks",
     "mean_rank",
     "median_rank",

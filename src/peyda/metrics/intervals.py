@@ -5,6 +5,8 @@ Source: the percentile bootstrap over clusters (Efron and Tibshirani, An Introdu
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import numpy.typing as npt
 
@@ -43,16 +45,34 @@ def bootstrap_ci(
         raise ValueError("values must be finite")
     if not 0.0 < level < 1.0 or resamples < 1:
         raise ValueError(f"level must be in (0, 1) and resamples positive; got {level} and {resamples}")
-    _, cluster = np.unique(groups, return_inverse=True)
-    count = int(cluster.max()) + 1
-    sums = np.zeros((count, matrix.shape[1] + 1))  # (images, m metrics + the number of queries)
-    np.add.at(sums, cluster, np.column_stack([matrix, np.ones(len(matrix))]))
-    rng = np.random.default_rng(seed)
+    sums = sums_of_images(np.column_stack([matrix, np.ones(len(matrix))]), groups)  # (images, m + number of queries)
     means = []
-    block = max(1, _WEIGHTS_BYTES // (8 * count))
-    for start in range(0, resamples, block):
-        weights = rng.multinomial(count, np.full(count, 1.0 / count), size=min(block, resamples - start))
-        totals = weights.astype(np.float64) @ sums
+    for weights in image_draws(len(sums), resamples, seed):
+        totals = weights @ sums
         means.append(totals[:, :-1] / totals[:, -1:])
     tail = (1.0 - level) / 2.0
     return np.quantile(np.concatenate(means), [tail, 1.0 - tail], axis=0).T
+
+
+def sums_of_images(values: Float64, image_of_query: npt.NDArray[np.generic]) -> Float64:
+    """`Float64[images, m]`: for each image, in the order of `np.unique`, the sum of its queries' rows of `values`."""
+    _, cluster = np.unique(image_of_query, return_inverse=True)
+    sums = np.zeros((int(cluster.max()) + 1, values.shape[1]))
+    np.add.at(sums, cluster, values)
+    return sums
+
+
+def image_draws(images: int, resamples: int, seed: int, *, row_bytes: int = 0) -> Iterator[Float64]:
+    """How often each image is drawn in each resample, in blocks `Float64[b, images]`, `resamples` rows in all.
+
+    Args:
+        images: How many there are; as many are drawn, with replacement.
+        resamples: How many times.
+        seed: The same seed gives the same draws, whatever the size of the blocks.
+        row_bytes: Memory that the caller needs for one resample besides, so that a block stays small.
+    """
+    rng = np.random.default_rng(seed)
+    block = max(1, _WEIGHTS_BYTES // (8 * images + row_bytes))
+    for start in range(0, resamples, block):
+        drawn = rng.multinomial(images, np.full(images, 1.0 / images), size=min(block, resamples - start))
+        yield drawn.astype(np.float64)
