@@ -26,17 +26,18 @@ VERBS: Mapping[str, str] = MappingProxyType(
         "index": "Put folders of photographs into the gallery, or bring it up to date.",
         "search": "Find photographs by describing them in Persian.",
         "serve": "Serve the web page and the HTTP interface on this machine.",
-        "gallery": "Look into the gallery: stats, verify, skipped.",
-        "models": "Look at the models that are here: list, show.",
+        "gallery": "Look into the gallery, or change its model: stats, verify, skipped, upgrade.",
+        "models": "Models: list, show, pull, remove, export.",
         "doctor": "Say what works on this machine, and what to do about the rest.",
         "demo": "Try everything out on sample photographs.",
         "captions": "Caption tables: convert, show, fetch their photographs, crawl.",
         "translate": "Give the captions of a table Persian translations.",
-        "evaluate": "Measure a model: evaluate retrieval, zeroshot, robustness, search.",
+        "evaluate": "Measure: retrieval, zeroshot, robustness, search, translation, scorer.",
         "score": "Score translated captions, each score in a column of its own.",
         "filter": "Keep or reject captions, each with its reason.",
         "report": "See scores, reasons and samples of a caption table, on a page.",
-        "train": "Train a model: train clip, translator, scorer.",
+        "train": "Train a model: train clip, baseline, translator, scorer.",
+        "reproduce": "Go a whole walk, from captions to curves: reproduce mini, original.",
     }
 )
 """Verb → its line in `peyda --help`. Verb `x` is the attribute `x` of the module `peyda.cli.x`."""
