@@ -16,7 +16,7 @@ from onnx import TensorProto, helper
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from peyda.encoders.onnx_parts import OPSETS, GraphParts, add_head
+from peyda.encoders.onnx_parts import OPSETS, GraphParts, add_head, head_dim
 from peyda.types import Float32
 
 FEATURES = "features"
@@ -69,7 +69,7 @@ def attach_head(backbone: onnx.ModelProto, head: Mapping[str, Float32]) -> onnx.
     graph.node.extend(parts.nodes)
     graph.initializer.extend(parts.initializers)
     del graph.output[:]
-    dim = len(head["head.linear.bias"])
+    dim = head_dim(head)
     graph.output.append(helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["batch", dim]))
     del backbone.opset_import[:]
     backbone.opset_import.extend(OPSETS)

@@ -7,6 +7,7 @@ Operators of the domain `com.microsoft` are ONNX Runtime's own
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -79,22 +80,41 @@ def add_head(g: GraphParts, weights: Mapping[str, Float32], features: str, *, bi
     """From `features` Float32[b, inputs] to the unit rows `embedding` Float32[b, dim].
 
     Weights by name: `head.norm.{weight,bias}`, `head.linear.…`, `head.mlp.1.…`, `head.mlp.4.…`
-    (`peyda.training.heads.ProjectionHead`).
+    (`peyda.training.heads.ProjectionHead`); or those of several joined heads, `head.N.norm.…` and so on, and
+    `head.turn` Float32[heads · dim, dim] (`JoinedHead`).
     """
+    if "head.turn" not in weights:
+        _unit_rows(g, _one_head(g, weights, features, "head", bits), "embedding")
+        return
+    turn = weights["head.turn"]
+    members = sorted({int(found[1]) for name in weights if (found := re.match(r"head\.(\d+)\.", name))})
+    rows = [_unit_rows(g, _one_head(g, weights, features, f"head.{n}", bits), f"head.{n}.embedding") for n in members]
+    g.node("Concat", rows, "head.joined", axis=-1)
+    _unit_rows(g, g.linear("head.joined", "head.turn", np.ascontiguousarray(turn.T), bits), "embedding")
 
+
+def head_dim(weights: Mapping[str, Float32]) -> int:
+    """Length of the embedding that `add_head` gives with these weights."""
+    return int(weights["head.turn"].shape[1] if "head.turn" in weights else len(weights["head.linear.bias"]))
+
+
+def _one_head(g: GraphParts, weights: Mapping[str, Float32], features: str, name: str, bits: int) -> str:
     def biased(x: str, part: str, output: str) -> str:
-        product = g.linear(x, f"head.{part}", weights[f"head.{part}.weight"], bits)
-        return g.node("Add", [product, g.const(f"head.{part}.bias", weights[f"head.{part}.bias"])], output)
+        product = g.linear(x, f"{name}.{part}", weights[f"{name}.{part}.weight"], bits)
+        return g.node("Add", [product, g.const(f"{name}.{part}.bias", weights[f"{name}.{part}.bias"])], output)
 
-    norm = [features, g.const("head.norm.weight", weights["head.norm.weight"])]
-    norm.append(g.const("head.norm.bias", weights["head.norm.bias"]))
-    x = g.node("LayerNormalization", norm, "head.normed", epsilon=1e-5, axis=-1)
-    direct = biased(x, "linear", "head.direct")
-    hidden = g.node("Gelu", [biased(x, "mlp.1", "head.wide")], "head.hidden")
-    deep = biased(hidden, "mlp.4", "head.deep")
-    g.node("Add", [direct, deep], "projected")
-    g.const("norm_axis", np.asarray([-1], np.int64))
-    g.node("ReduceL2", ["projected", "norm_axis"], "length", keepdims=1)
-    g.const("tiny", np.asarray(1e-12, np.float32))
-    g.node("Max", ["length", "tiny"], "length.safe")
-    g.node("Div", ["projected", "length.safe"], "embedding")
+    norm = [features, g.const(f"{name}.norm.weight", weights[f"{name}.norm.weight"])]
+    norm.append(g.const(f"{name}.norm.bias", weights[f"{name}.norm.bias"]))
+    x = g.node("LayerNormalization", norm, f"{name}.normed", epsilon=1e-5, axis=-1)
+    direct = biased(x, "linear", f"{name}.direct")
+    hidden = g.node("Gelu", [biased(x, "mlp.1", f"{name}.wide")], f"{name}.hidden")
+    return g.node("Add", [direct, biased(hidden, "mlp.4", f"{name}.deep")], f"{name}.projected")
+
+
+def _unit_rows(g: GraphParts, x: str, output: str) -> str:
+    if not any(one.name == "norm_axis" for one in g.initializers):
+        g.const("norm_axis", np.asarray([-1], np.int64))
+        g.const("tiny", np.asarray(1e-12, np.float32))
+    g.node("ReduceL2", [x, "norm_axis"], f"{output}.length", keepdims=1)
+    g.node("Max", [f"{output}.length", "tiny"], f"{output}.safe")
+    return g.node("Div", [x, f"{output}.safe"], output)

@@ -9,7 +9,6 @@ which would overflow. Needs the package `onnx`, which the extra `peyda[train]` b
 from __future__ import annotations
 
 import numpy as np
-from onnx import TensorProto
 
 from peyda.encoders.onnx_parts import CONTRIB, GraphParts
 from peyda.types import Float32
@@ -48,23 +47,21 @@ class RowInt8Parts(GraphParts):
             self.const("int8.tiny", np.asarray(1e-9, np.float32))
             self.const("int8.axis", np.asarray([-1], np.int64))
             self.const("int8.zero", np.asarray(_ZERO, np.uint8))
-            self.const("int8.shift", np.asarray(_ZERO, np.float32))
             self.const("int8.one", np.asarray(1, np.float32))
-        scale, shifted = self._row_scale(x)
-        rows = self.node("Cast", [shifted], f"{name}.rows", to=TensorProto.UINT8)
+        scale, rows = self._row_scale(x)
         inputs = [rows, q, "int8.one", scales, "int8.zero"]
         product = self.node("MatMulIntegerToFloat", inputs, f"{name}.product", CONTRIB)
         return self.node("Mul", [product, scale], f"{name}.out")
 
     def _row_scale(self, x: str) -> tuple[str, str]:
-        """Scale Float32[…, 1] of each row, and the rows in units of it, shifted and rounded; once for each `x`."""
-        scale, shifted = f"{x}.row_scale", f"{x}.rounded"
+        """Scale Float32[…, 1] of each row, and the rows in units of it as UInt8 around `_ZERO`; once for each `x`."""
+        scale, rows = f"{x}.row_scale", f"{x}.rounded"
         if not any(node.name == scale for node in self.nodes):
             self.node("Abs", [x], f"{x}.abs")
             self.node("ReduceMax", [f"{x}.abs", "int8.axis"], f"{x}.largest", keepdims=1)
             self.node("Mul", [f"{x}.largest", "int8.span"], f"{x}.unit")
             self.node("Max", [f"{x}.unit", "int8.tiny"], scale)
             self.node("Div", [x, scale], f"{x}.scaled")
-            self.node("Round", [f"{x}.scaled"], f"{x}.whole")
-            self.node("Add", [f"{x}.whole", "int8.shift"], shifted)
-        return scale, shifted
+            # One pass over the rows instead of three for rounding, shifting and casting.
+            self.node("QuantizeLinear", [f"{x}.scaled", "int8.one", "int8.zero"], rows)
+        return scale, rows

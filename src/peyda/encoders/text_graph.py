@@ -20,7 +20,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from peyda.encoders.onnx_parts import BLOCK, CONTRIB, OPSETS, GraphParts, add_head, quantize_blocks
+from peyda.encoders.onnx_parts import BLOCK, CONTRIB, OPSETS, GraphParts, add_head, head_dim, quantize_blocks
 from peyda.types import Float32
 
 
@@ -43,13 +43,13 @@ def build_text_graph(config: TextGraphConfig, weights: Mapping[str, Float32]) ->
     Args:
         config: Shape and quantisation.
         weights: By name: `word` [pieces, h], `position` [context, h], `norm.{weight,bias}`; for each layer n
-            `layers.n.{q,k,v,ao,fi,fo,aln,oln}.{weight,bias}`; and the head's `head.norm.{weight,bias}`,
-            `head.linear.{weight,bias}`, `head.mlp.1.{weight,bias}`, `head.mlp.4.{weight,bias}`.
+            `layers.n.{q,k,v,ao,fi,fo,aln,oln}.{weight,bias}`; and the head's as `add_head`
+            takes them.
     """
     g = GraphParts()
     x, mask = add_text_tower(g, config, weights)
     add_head(g, weights, add_mean_pool(g, x, mask), bits=config.head_bits)
-    dim = len(weights["head.linear.bias"])
+    dim = head_dim(weights)
     graph = helper.make_graph(
         g.nodes,
         "text",

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from peyda.metrics import accuracy_at_k, mrr, text_to_image_ranks
 from peyda.training.checkpoint import Checkpoint, log_line
 from peyda.training.data import Queries
-from peyda.training.heads import DualHeads, contrastive_loss
+from peyda.training.heads import DualHeads, JoinedHeads, contrastive_loss
 from peyda.training.prepare import Prepared
 from peyda.training.recipe import Recipe
 from peyda.types import Float32, Int64
@@ -133,7 +133,9 @@ def word_loss(prepared: Prepared, recipe: Recipe, heads: DualHeads, rng: np.rand
 
 
 @torch.inference_mode()
-def evaluate(heads: DualHeads, image_features: Float32, text_features: Float32, queries: Queries) -> dict[str, float]:
+def evaluate(
+    heads: DualHeads | JoinedHeads, image_features: Float32, text_features: Float32, queries: Queries
+) -> dict[str, float]:
     """Acc@1/5/10 and MRR, text to image, gallery = all photos of the set."""
     heads.eval()
     images = heads.image(torch.from_numpy(np.array(image_features, np.float32))).numpy()
@@ -143,7 +145,7 @@ def evaluate(heads: DualHeads, image_features: Float32, text_features: Float32, 
     return {**scores, "mrr": float(mrr(ranks))}
 
 
-def validate(prepared: Prepared, heads: DualHeads, image_features: Float32) -> dict[str, float]:
+def validate(prepared: Prepared, heads: DualHeads | JoinedHeads, image_features: Float32) -> dict[str, float]:
     """The numbers that choices are made on: native sentences and short phrases of val, and their mean MRR."""
     out: dict[str, float] = {}
     for kind in ("sentence", "short"):
@@ -171,9 +173,13 @@ def ema_update(average: nn.Module, model: nn.Module, decay: float) -> None:
 
 
 def train_heads(recipe: Recipe, prepared: Prepared, run: Path, report: Report, *, stage: str = "heads") -> DualHeads:
-    """Heads on the features of `prepared`; resumes from `STAGE.pt`. Returns the average of the weights (EMA)."""
+    """Heads on the features of `prepared`; resumes from `STAGE.pt`. Returns the average of the weights (EMA).
+
+    `stage` is "heads", or whatever else a member of the refit is called.
+    """
     settings = recipe.heads
-    if stage == "refit":
+    is_refit = stage != "heads"
+    if is_refit:
         plan = recipe.refit
         settings = dataclasses.replace(
             settings, epochs=plan.epochs, batch=plan.batch, learning_rate=plan.learning_rate, scale=plan.scale
@@ -199,7 +205,7 @@ def train_heads(recipe: Recipe, prepared: Prepared, run: Path, report: Report, *
     parts = {"heads": heads, "average": average, "optimizer": optimizer, "schedule": schedule}
     first = checkpoint.restore(parts)
     for epoch in range(first, settings.epochs):
-        rng = seed_epoch(recipe, 1 if stage == "heads" else 3, epoch)
+        rng = seed_epoch(recipe, 3 if is_refit else 1, epoch)
         heads.train()
         losses = []
         for photos, texts in sampler.epoch(settings.batch, rng):

@@ -25,9 +25,16 @@ from peyda.types import Bool, Float32, Int64
 UNSEEN_CLASSES = 20
 HELD_BACK_SHARE = 0.2
 
-NATIVE, MACHINE, ENGLISH, CLASS, GUESSED = KINDS = ("native", "machine", "english", "class", "guessed")
-"""Native captions, machine-translated ones, English ones, names of labelled photographs' classes, and names of what the
-pretrained classifier is sure to see."""
+NATIVE, MACHINE, ENGLISH, CLASS, GUESSED, TRANSLATED = KINDS = (
+    "native",
+    "machine",
+    "english",
+    "class",
+    "guessed",
+    "translated",
+)
+"""Native captions, machine-translated ones, English ones, names of labelled photographs' classes, names of what the
+pretrained classifier is sure to see, and captions that `peyda translate` made."""
 
 _SIDES = frozenset(("چپ", "راست", "left", "right"))
 
@@ -151,6 +158,38 @@ def load_training_data(data: Path, *, weights: Mapping[str, float]) -> TrainingD
     if weights[CLASS]:
         _add_caltech(out, data, weights[CLASS])
     return out
+
+
+def add_translations(training: TrainingData, table: Path, weight: float) -> int:
+    """Add the Persian captions of a table to the photographs that are trained on already.
+
+    Others, those of val and test among them, get none: the table cannot bring a photograph in.
+
+    Args:
+        training: Where the captions go; photographs are found by file name.
+        table: What `peyda translate` or `peyda filter` wrote; rows not kept, and those that no engine made, stay out.
+        weight: Of each caption.
+
+    Returns:
+        How many captions were added.
+
+    Raises:
+        DataError: The table cannot be read, or has none for these photographs.
+    """
+    from peyda.captions import open_reader
+
+    number_of = {path.name: number for number, path in enumerate(training.photos)}
+    before = len(training.texts)
+    with open_reader(str(table)) as rows:
+        for row in rows:
+            photo = number_of.get(Path(row["image"]).name)
+            if photo is not None and row.get("engine") and row.get("kept", "") in ("", "true"):
+                training.add(photo, row.get("caption_fa", ""), TRANSLATED, weight)
+    if len(training.texts) == before:
+        raise DataError(
+            f"{table} has no translated caption of a training photo", hint="peyda translate makes such tables"
+        )
+    return len(training.texts) - before
 
 
 def _add_caltech(out: TrainingData, data: Path, weight: float) -> None:

@@ -20,7 +20,7 @@ from peyda.encoders.text_graph import TextGraphConfig, build_text_graph
 from peyda.errors import ModelError
 from peyda.persian import NORMALIZER_VERSION
 from peyda.training.features import lite2_preprocess, load_pixels
-from peyda.training.heads import DualHeads
+from peyda.training.heads import JoinedHead, JoinedHeads
 from peyda.training.lite2 import Lite2
 from peyda.training.prepare import Prepared
 from peyda.training.recipe import Recipe
@@ -30,7 +30,7 @@ _CALIBRATION_PHOTOS = 64
 _LICENCE = "Apache-2.0 (started from EfficientNet-Lite2, Apache-2.0, and multilingual-e5-small, MIT; see NOTICE)"
 
 
-def export_model(recipe: Recipe, prepared: Prepared, backbone: Path, heads: DualHeads, out: Path) -> None:
+def export_model(recipe: Recipe, prepared: Prepared, backbone: Path, heads: JoinedHeads, out: Path) -> None:
     """Write the model directory; an older one there is replaced only when the new one is whole.
 
     `backbone` is what `quantize_tower` made; `heads` were fitted to its features.
@@ -52,8 +52,13 @@ def export_model(recipe: Recipe, prepared: Prepared, backbone: Path, heads: Dual
         new.rename(out)
 
 
-def _head_weights(head: nn.Module) -> dict[str, Float32]:
-    return {f"head.{name}": value.detach().float().numpy() for name, value in head.state_dict().items()}
+def head_weights(head: JoinedHead) -> dict[str, Float32]:
+    """By the names that `peyda.encoders.onnx_parts.add_head` knows them by."""
+    weights = {name: value.detach().float().numpy() for name, value in head.state_dict().items()}
+    if len(head.heads) == 1:
+        # The turn of a single head changes no cosine.
+        return {f"head.{name.removeprefix('heads.0.')}": value for name, value in weights.items() if name != "turn"}
+    return {f"head.{name.removeprefix('heads.')}": value for name, value in weights.items()}
 
 
 class _Pooled(nn.Module):
@@ -96,8 +101,8 @@ def quantize_tower(recipe: Recipe, prepared: Prepared, tower: Lite2, path: Path)
     return path
 
 
-def _export_visual(recipe: Recipe, backbone: Path, heads: DualHeads, folder: Path) -> None:
-    onnx.save(attach_head(onnx.load(backbone), _head_weights(heads.image)), folder / "model.onnx")
+def _export_visual(recipe: Recipe, backbone: Path, heads: JoinedHeads, folder: Path) -> None:
+    onnx.save(attach_head(onnx.load(backbone), head_weights(heads.image)), folder / "model.onnx")
     size = recipe.image.size_px
     config = lite2_preprocess(size)
     _write_json(
@@ -114,7 +119,7 @@ def _export_visual(recipe: Recipe, backbone: Path, heads: DualHeads, folder: Pat
     )
 
 
-def _export_textual(recipe: Recipe, prepared: Prepared, heads: DualHeads, folder: Path) -> None:
+def _export_textual(recipe: Recipe, prepared: Prepared, heads: JoinedHeads, folder: Path) -> None:
     tower = prepared.text_tower
     weights = {name: value.detach().float().numpy() for name, value in tower.state_dict().items()}
     weights["word"] = weights.pop("word.weight")
@@ -129,7 +134,7 @@ def _export_textual(recipe: Recipe, prepared: Prepared, heads: DualHeads, folder
         context_length=recipe.text.context_length,
         layer_norm_eps=tower.config.layer_norm_eps,
     )
-    graph = build_text_graph(config, weights | _head_weights(heads.text))
+    graph = build_text_graph(config, weights | head_weights(heads.text))
     onnx.save(graph, folder / "model.onnx")
     document = json.loads(prepared.tokenizer.to_str())
     (folder / "tokenizer.json").write_text(json.dumps(document, ensure_ascii=False, separators=(",", ":")), "utf-8")

@@ -80,7 +80,7 @@ def _depthwise(x: Tensor, conv: nn.Module, norm: nn.Module) -> Tensor:
     scale, shift = (part.detach() for part in _fold(norm))
     kernel = (conv.weight * scale[:, None, None, None]).detach().to(x.dtype)
     pads = _same_pads(x.shape[1], x.shape[2], conv.kernel_size[0], conv.stride[0])
-    y: Tensor = _FixedDepthwise.apply(x.permute(0, 3, 1, 2), kernel, conv.stride[0], pads)  # type: ignore[no-untyped-call]
+    y: Tensor = _FixedDepthwise.apply(x.permute(0, 3, 1, 2), kernel, conv.stride[0], pads)
     shift = shift + (norm.bias - norm.bias.detach())
     return y.permute(0, 2, 3, 1) + shift.to(x.dtype)
 

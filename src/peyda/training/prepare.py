@@ -16,7 +16,15 @@ from torch import Tensor
 
 from peyda.errors import ConfigError, ModelError
 from peyda.persian import normalize
-from peyda.training.data import CLASS, GUESSED, Queries, TrainingData, load_queries, load_training_data
+from peyda.training.data import (
+    CLASS,
+    GUESSED,
+    Queries,
+    TrainingData,
+    add_translations,
+    load_queries,
+    load_training_data,
+)
 from peyda.training.e5 import TextTransformer, build_text_tower, prune_vocabulary, read_e5
 from peyda.training.features import Progress, cached, digest, early_maps, late_features, text_features
 from peyda.training.lite2 import Lite2, load_lite2
@@ -126,6 +134,10 @@ def prepare(recipe: Recipe, data: Path, run: Path, progress: Progress) -> Prepar
     cache = run / "cache"
     cache.mkdir(parents=True, exist_ok=True)
     training = load_training_data(data, weights=text_weights(recipe.data))
+    if recipe.data.translated:
+        if not recipe.data.translations:
+            raise ConfigError("data.translated needs data.translations", hint="the table that peyda filter wrote")
+        add_translations(training, Path(recipe.data.translations), recipe.data.translated)
     classes = _class_names() if recipe.classes.per_batch or recipe.data.guessed else []
     queries = {("val", kind): load_queries(data, "val", kind) for kind in VAL_KINDS}
 
@@ -203,6 +215,7 @@ def text_weights(plan: DataRecipe, *, english: float | None = None) -> dict[str,
         "english": plan.english if english is None else english,
         "class": plan.class_names,
         "guessed": plan.guessed,
+        "translated": plan.translated,
     }
 
 

@@ -22,6 +22,9 @@ class DataRecipe:
     machine: float = 0.0
     english: float = 0.0
     class_names: float = 0.0
+    translated: float = 0.0
+    """Captions that `peyda translate` made, from the table `translations`."""
+    translations: str = ""
     guessed: float = 0.0
     """Names of the ImageNet class that the pretrained classifier is sure to see in a photo."""
 
@@ -81,6 +84,9 @@ class RefitRecipe:
     """As `data.english`, which must be above 0 when this is."""
     per_batch: int = 0
     """As `classes.per_batch`."""
+    members: int = 1
+    """Fresh pairs of heads, alike but for their seed; all are joined into one, with the tuned pair where there is one
+    (`peyda.training.heads.JoinedHead`)."""
 
 
 @dataclass(frozen=True)

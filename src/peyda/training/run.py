@@ -7,9 +7,12 @@ import hashlib
 from pathlib import Path
 
 import numpy as np
+import torch
 
-from peyda.training.clip import Report, train_heads
+from peyda.training.checkpoint import log_line
+from peyda.training.clip import Report, train_heads, validate
 from peyda.training.features import Progress, cached, digest, quantised_features
+from peyda.training.heads import DualHeads, JoinedHeads, join_heads
 from peyda.training.memory import fit_transport
 from peyda.training.prepare import Prepared, prepare, text_weights
 from peyda.training.recipe import Recipe, save_recipe
@@ -42,17 +45,38 @@ def train_clip(recipe: Recipe, data: Path, run: Path, out: Path, *, report: Repo
     prepared = prepare(recipe, data, run, progress)
     pieces = prepared.tokenizer.get_vocab_size()
     report(f"{len(prepared.data.photos)} photos, {len(prepared.data.texts)} texts, {pieces} pieces")
-    tower = prepared.tower
+    tower, tuned = prepared.tower, None
     if recipe.tune.epochs:
         heads = train_heads(recipe, prepared, run, report)
-        tower = tune(recipe, prepared, ClipModel(heads, tower), run, report).tower
+        model = tune(recipe, prepared, ClipModel(heads, tower), run, report)
+        tower, tuned = model.tower, model.heads
     backbone = quantize_tower(recipe, prepared, tower, run / "backbone.onnx")
     quantised = _with_quantised_features(recipe, prepared, backbone, run, progress)
     quantised.data = prepared.data.reweighted(text_weights(recipe.data, english=recipe.refit.english))
-    fitted = train_heads(recipe, quantised, run, report, stage="refit")
+    fitted = refit(recipe, quantised, tuned, run, report)
     export_model(recipe, prepared, backbone, fitted, out)
     report(f"model written to {out}")
     return out
+
+
+def refit(recipe: Recipe, quantised: Prepared, tuned: DualHeads | None, run: Path, report: Report) -> JoinedHeads:
+    """Fresh heads on the quantised tower's features, each member from a seed of its own, joined with the tuned ones.
+
+    Tuned heads have seen every photograph in many crops, fresh ones what quantisation does to it: together they are
+    better than either (docs/log.md).
+    """
+    members = [] if tuned is None else [tuned]
+    for n in range(recipe.refit.members):
+        plan = dataclasses.replace(recipe, seed=recipe.seed + n)
+        members.append(train_heads(plan, quantised, run, report, stage=f"refit-{n + 1}" if n else "refit"))
+    joined = join_heads(
+        members,
+        torch.from_numpy(np.array(quantised.image_features, np.float32)),
+        torch.from_numpy(np.array(quantised.text_features, np.float32)),
+    )
+    scores = validate(quantised, joined, quantised.val_features)
+    log_line(run, {"stage": "joined", "members": len(members), **scores}, report)
+    return joined
 
 
 def _with_quantised_features(
