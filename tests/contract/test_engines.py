@@ -72,8 +72,15 @@ def _ctranslate2(_: TranslationService, directory: Path) -> Backend:
     return Backend(open_it, unknown_option=EngineOptions(base_url="http://127.0.0.1"))
 
 
+def _mini(_: TranslationService, __: Path) -> Backend:
+    def open_it(**options: Any) -> Engine:
+        return open_engine("mini", EngineOptions(**{"threads": 1, **options}))
+
+    return Backend(open_it)
+
+
 HTTP_ENGINES = {"openai": _openai, "google": _google}
-ENGINES = {**HTTP_ENGINES, "ctranslate2": _ctranslate2}
+ENGINES = {**HTTP_ENGINES, "ctranslate2": _ctranslate2, "mini": _mini}
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from peyda.errors import ConfigError, ModelError
-from peyda.translate import EngineOptions
+from peyda.translate import EngineOptions, Failed, Translated
 from peyda.translate.mini import open_engine
 from peyda.translate.mini_search import SearchOptions, beam_search
 from peyda.translate.mini_text import source_text, target_text
@@ -140,3 +140,24 @@ def test_without_a_model_the_error_names_the_other_engines(monkeypatch: pytest.M
         open_engine(EngineOptions(model="not-trained-yet"))
     assert "--engine" in caught.value.hint
     assert "peyda train translator" in caught.value.hint
+
+
+def test_embedded_translator_translates_captions() -> None:
+    engine = open_engine(EngineOptions(threads=1))
+    assert engine.label == "mini"
+    texts = ["A dog runs through the snow .", "Two men", "A dog runs through the snow ."]
+    answers = engine.translate(texts)
+    said = [answer.text for answer in answers if isinstance(answer, Translated)]
+    assert len(said) == 3
+    assert said[0] == said[2]
+    assert "سگ" in said[0]
+    assert "برف" in said[0]
+    assert engine.translate(texts[:1]) == answers[:1]  # whatever else is in the batch
+
+
+def test_embedded_translator_refuses_what_is_too_long() -> None:
+    engine = open_engine(EngineOptions(threads=1, beam_size=1))
+    long, short = engine.translate(["dog " * 240, "a cat"])
+    assert isinstance(long, Failed)
+    assert long.code == "too_long"
+    assert isinstance(short, Translated)
