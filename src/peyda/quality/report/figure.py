@@ -8,10 +8,11 @@ refused.
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from peyda.errors import ConfigError
-from peyda.quality.report.facts import ReportFacts, Sample
+from peyda.quality.report.facts import EngineFacts, ReportFacts, Sample
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -40,7 +41,7 @@ def draw(facts: ReportFacts, path: str) -> None:
 
 def _figure(facts: ReportFacts, figure_class: Any) -> Figure:
     samples = _chosen(facts)
-    engines = [one for one in facts.engines if one.name][:_ENGINES_SHOWN]
+    engines = _engines_shown(facts)
     heights = [3.2 if facts.column else 0.0, 0.45 * len(engines) + 0.8 if engines and facts.column else 0.0]
     heights += [0.3 * min(len(facts.reasons), _REASONS_SHOWN) + 0.8 if facts.reasons else 0.0, 0.34 * len(samples)]
     drawers = (_draw_histogram, _draw_engines, _draw_reasons, _draw_samples)
@@ -54,6 +55,11 @@ def _figure(facts: ReportFacts, figure_class: Any) -> Figure:
     for (_, drawer), (axes,) in zip(panels, rows, strict=False):
         drawer(axes, facts)
     return figure
+
+
+def _engines_shown(facts: ReportFacts) -> Sequence[EngineFacts]:
+    """Engines to compare; rows that name none stand beside those that do."""
+    return facts.engines[:_ENGINES_SHOWN] if any(one.name for one in facts.engines) else ()
 
 
 def _matplotlib() -> tuple[Any, Any]:
@@ -102,13 +108,14 @@ def _draw_histogram(axes: Any, facts: ReportFacts) -> None:
         axes.axvline(facts.cut, color=_CUT, linestyle="--", linewidth=1.6, label=f"cut {facts.cut:.3f}")
     axes.set_xlabel(facts.column)
     axes.set_ylabel("rows")
+    axes.set_xlim(facts.edges[0], facts.edges[-1])  # as the engines below have it
     axes.legend(frameon=False)
     _quiet(axes)
 
 
 def _draw_engines(axes: Any, facts: ReportFacts) -> None:
     """A strip for each engine: its histogram, on its own scale."""
-    engines = [one for one in facts.engines if one.name][:_ENGINES_SHOWN]
+    engines = _engines_shown(facts)
     widths = facts.edges[1:] - facts.edges[:-1]
     for at, engine in enumerate(engines):
         highest = max(1, int((engine.kept_counts + engine.other_counts).max())) / 0.85
@@ -120,7 +127,10 @@ def _draw_engines(axes: Any, facts: ReportFacts) -> None:
         )
     axes.set_yticks(
         [len(engines) - 1 - at + 0.35 for at in range(len(engines))],
-        [f"{_plain(one.name)}\n{one.kept / one.rows:.0%} kept, median {one.median:.3f}" for one in engines],
+        [
+            f"{_plain(one.name) or 'no engine named'}\n{one.kept / one.rows:.0%} kept, median {one.median:.3f}"
+            for one in engines
+        ],
         fontsize=8,
     )
     if facts.cut is not None:
