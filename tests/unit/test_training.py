@@ -22,7 +22,7 @@ from peyda.encoders.text_graph import TextGraphConfig, build_text_graph  # noqa:
 from peyda.errors import ConfigError, DataError, ModelError  # noqa: E402
 from peyda.training import clip, tuning  # noqa: E402
 from peyda.training.baseline.recipe import read_baseline_recipe  # noqa: E402
-from peyda.training.data import caltech_split, load_queries, load_training_data  # noqa: E402
+from peyda.training.data import add_translations, caltech_split, load_queries, load_training_data  # noqa: E402
 from peyda.training.dual import is_dual_recipe, read_dual_recipe  # noqa: E402
 from peyda.training.e5 import (  # noqa: E402
     TextConfig,
@@ -37,6 +37,7 @@ from peyda.training.heads import DualHeads, contrastive_loss, join_heads  # noqa
 from peyda.training.lite2 import Lite2, SameConv  # noqa: E402
 from peyda.training.lite2_tuning import late_pooled  # noqa: E402
 from peyda.training.memory import FeatureMemory  # noqa: E402
+from peyda.training.prepare import add_guesses  # noqa: E402
 from peyda.training.recipe import (  # noqa: E402
     ClassRecipe,
     HeadRecipe,
@@ -408,6 +409,48 @@ def test_only_training_photos_are_read(data_dir: Path) -> None:
     for ids, share in training.captions_by_photo():
         assert share.sum() == pytest.approx(1)
         assert len(ids) in (3, 4)
+
+
+def test_translated_captions_bring_no_photograph_in(data_dir: Path, tmp_path: Path) -> None:
+    training = load_training_data(data_dir, weights=WEIGHTS)
+    before = len(training.texts)
+    table = tmp_path / "kept.csv"
+    _table(
+        table,
+        ["image", "caption_id", "caption_en", "caption_fa", "engine", "kept"],
+        [
+            ["p1.jpg", "1", "a dog", "سگی در باغ", "mini", "true"],
+            ["p2.jpg", "1", "a dog", "سگی بد", "mini", "false"],
+            ["p3.jpg", "1", "a dog", "سگی که از پیش بود", "", "true"],
+            ["p8.jpg", "1", "a dog", "سگ عکس آزمون", "mini", "true"],
+        ],
+    )
+    assert add_translations(training, table, 0.3) == 1
+    assert (training.texts[before:], training.kinds[before:]) == (["سگی در باغ"], ["translated"])
+    assert training.reweighted({**WEIGHTS, "translated": 0.7}).weights[-1] == 0.7
+    _table(table, ["image", "caption_fa", "engine"], [["p8.jpg", "سگ", "mini"]])
+    with pytest.raises(DataError, match="no translated caption"):
+        add_translations(training, table, 0.3)
+
+
+def test_photographs_are_given_the_names_that_the_classifier_is_sure_of(data_dir: Path) -> None:
+    training = load_training_data(data_dir, weights=WEIGHTS)
+    before = len(training.texts)
+    weight = torch.eye(4)[:3] * 9
+    features = np.zeros((len(training.photos), 4), np.float32)
+    features[2, 1] = features[5, 0] = 1.0  # the others leave it undecided
+    names = [["سگ", "dog"], ["برف"], ["آب"]]
+    add_guesses(training, features, weight, torch.zeros(3), names, 0.2)
+    added = list(zip(training.photo_of, training.texts, training.weights, strict=True))[before:]
+    assert added == [(2, "برف", 0.2), (5, "سگ", 0.1), (5, "dog", 0.1)]
+
+
+def test_sides_are_told_from_whole_words(data_dir: Path) -> None:
+    training = load_training_data(data_dir, weights=WEIGHTS)
+    training.add(0, "سگی سمت چپ ایستاده", "native", 1.0)
+    training.add(1, "درِ راستین", "native", 1.0)
+    training.add(2, "a dog on the left", "english", 1.0)
+    assert training.sided_photos().tolist()[:3] == [True, False, True]
 
 
 @pytest.mark.parametrize("leaked", ["p8.jpg", "p11.jpg", "unknown.jpg"])
