@@ -10,22 +10,21 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
 
 from peyda.cli.exit_codes import INTERRUPTED, OK
-from peyda.cli.index import duration, size
+from peyda.cli.index import duration, progress_shown, size
 from peyda.cli.interrupts import stopping
 from peyda.cli.options import gallery_option, json_option, model_option
-from peyda.cli.terminal import escaped, is_terminal, isolated, write_line
+from peyda.cli.terminal import escaped, isolated, write_line
 from peyda.config import load_settings
 
 if TYPE_CHECKING:
     from peyda.encoders import Encoder
     from peyda.gallery.directory import GalleryDirectory
-    from peyda.gallery.pipeline import Progress
     from peyda.gallery.upgrade import UpgradeSummary
     from peyda.gallery.upgrade_status import GenerationStatus, UpgradeEstimate
 
@@ -111,7 +110,7 @@ def _upgrade(directory: GalleryDirectory, model: str, allow_missing: bool, worke
     encoder, name = _load(model)
     stop = threading.Event()
     _announce(directory, encoder, name)
-    with stopping(stop), _progress_shown() as show:
+    with stopping(stop), progress_shown("Comparing", "Embedding photos", "cannot be read") as show:
         summary = upgrade_gallery(
             directory,
             encoder,
@@ -130,7 +129,7 @@ def _roll_back(directory: GalleryDirectory, model: str | None, workers: int, as_
 
     encoder, name = _load(model or previous_generation(directory).model)
     stop = threading.Event()
-    with stopping(stop), _progress_shown() as show:
+    with stopping(stop), progress_shown("Comparing", "Embedding photos", "cannot be read") as show:
         summary = roll_back(
             directory,
             encoder,
@@ -168,21 +167,6 @@ def _announce(directory: GalleryDirectory, encoder: Encoder, name: str) -> None:
 
 def _notice(text: str) -> None:
     write_line(sys.stderr, escaped(text))
-
-
-@contextlib.contextmanager
-def _progress_shown() -> Iterator[Callable[[Progress], None]]:
-    if not is_terminal(sys.stderr):
-        yield lambda _: None
-        return
-    from peyda.cli.run_progress import progress_bar
-
-    def speed(progress: Progress) -> str:
-        unreadable = f", {progress.skipped:,} cannot be read" if progress.skipped else ""
-        return f"{progress.rate:,.0f}/s{unreadable}"
-
-    with progress_bar("Comparing", "Embedding photos", speed) as show:
-        yield show
 
 
 def _finish(directory: GalleryDirectory, summary: UpgradeSummary, as_json: bool) -> int:

@@ -91,6 +91,7 @@ def _open(gallery: str, model: str | None, roots: Sequence[str]) -> tuple[Galler
     """The gallery, made if there is none yet, and the encoder it belongs to."""
     from peyda.encoders import load_encoder
     from peyda.gallery.directory import GalleryDirectory
+    from peyda.gallery.generations import lasting_name
 
     try:
         directory = GalleryDirectory.open(gallery)
@@ -100,7 +101,7 @@ def _open(gallery: str, model: str | None, roots: Sequence[str]) -> tuple[Galler
         _refuse_missing(roots)
         name = load_settings(model=model).model
         encoder = load_encoder(name)
-        return GalleryDirectory.open_or_create(gallery, encoder, model=_lasting(name)), encoder
+        return GalleryDirectory.open_or_create(gallery, encoder, model=lasting_name(name)), encoder
     encoder = load_encoder(model or directory.manifest.model)
     directory.check(encoder)
     return directory, encoder
@@ -117,11 +118,6 @@ def _refuse_missing(roots: Sequence[str]) -> None:
             )
 
 
-def _lasting(model: str) -> str:
-    """What finds the model again from any working directory."""
-    return os.path.abspath(model) if os.path.isdir(model) else model
-
-
 def _run(
     directory: GalleryDirectory,
     encoder: Encoder,
@@ -135,7 +131,7 @@ def _run(
 ) -> IndexSummary:
     from peyda.gallery.pipeline import index_photos
 
-    with _progress_shown() as show:
+    with progress_shown() as show:
         summary = index_photos(
             directory,
             encoder,
@@ -177,7 +173,9 @@ def _watch(
 
 
 @contextlib.contextmanager
-def _progress_shown() -> Iterator[Callable[[Progress], None]]:
+def progress_shown(
+    counting: str = "Looking for photos", doing: str = "Reading photos", left_out: str = "skipped"
+) -> Iterator[Callable[[Progress], None]]:
     """A bar on a terminal, nothing elsewhere: a log file wants no bars."""
     if not is_terminal(sys.stderr):
         yield lambda _: None
@@ -185,10 +183,10 @@ def _progress_shown() -> Iterator[Callable[[Progress], None]]:
     from peyda.cli.run_progress import progress_bar
 
     def speed(progress: Progress) -> str:
-        skipped = f", {progress.skipped:,} skipped" if progress.skipped else ""
+        skipped = f", {progress.skipped:,} {left_out}" if progress.skipped else ""
         return f"{progress.rate:,.0f}/s{skipped}"
 
-    with progress_bar("Looking for photos", "Reading photos", speed) as show:
+    with progress_bar(counting, doing, speed) as show:
         yield show
 
 

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from peyda.encoders.directory import file_hashes
-from peyda.encoders.image_graph import attach_head, quantize_backbone
+from peyda.encoders.image_graph import FEATURES, attach_head, quantize_backbone
 from peyda.encoders.text_graph import TextGraphConfig, build_text_graph
 from peyda.errors import ModelError
 from peyda.persian import NORMALIZER_VERSION
@@ -61,14 +61,21 @@ def head_weights(head: JoinedHead) -> dict[str, Float32]:
     return {f"head.{name.removeprefix('heads.')}": value for name, value in weights.items()}
 
 
-class _Pooled(nn.Module):
-    def __init__(self, tower: Lite2) -> None:
-        super().__init__()
-        self.tower = tower
-
-    def forward(self, image: Tensor) -> Tensor:
-        features: Tensor = self.tower(image)
-        return features
+def export_features(module: nn.Module, size_px: int, path: Path) -> None:
+    """A torch module, pixels Float32[b, 3, s, s] → Float32[b, d], as a float graph `image` → `features`."""
+    with warnings.catch_warnings():
+        # The exporter warns of its own future, and that sizes become constants, which is what is wanted here.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            module.float().eval(),
+            (torch.zeros(1, 3, size_px, size_px),),
+            str(path),
+            input_names=["image"],
+            output_names=[FEATURES],
+            dynamic_axes={"image": {0: "batch"}, FEATURES: {0: "batch"}},
+            opset_version=18,
+            dynamo=False,
+        )
 
 
 def quantize_tower(recipe: Recipe, prepared: Prepared, tower: Lite2, path: Path) -> Path:
@@ -76,25 +83,12 @@ def quantize_tower(recipe: Recipe, prepared: Prepared, tower: Lite2, path: Path)
     if path.is_file():
         return path
     size = recipe.image.size_px
-    pooled = _Pooled(tower.float().to(memory_format=torch.contiguous_format)).eval()
     chosen = np.random.default_rng(recipe.seed).choice(
         len(prepared.data.photos), min(_CALIBRATION_PHOTOS, len(prepared.data.photos)), replace=False
     )
     pixels = load_pixels([prepared.data.photos[i] for i in chosen], size)
     floats, ints = path.with_suffix(".float.onnx"), path.with_suffix(".tmp.onnx")
-    with warnings.catch_warnings():
-        # The exporter warns of its own future, and that sizes become constants, which is what is wanted here.
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            pooled,
-            (torch.zeros(1, 3, size, size),),
-            str(floats),
-            input_names=["image"],
-            output_names=["features"],
-            dynamic_axes={"image": {0: "batch"}, "features": {0: "batch"}},
-            opset_version=18,
-            dynamo=False,
-        )
+    export_features(tower.to(memory_format=torch.contiguous_format), size, floats)
     quantize_backbone(floats, ints, [pixels[i : i + 16] for i in range(0, len(pixels), 16)])
     floats.unlink()
     ints.rename(path)

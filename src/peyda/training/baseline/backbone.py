@@ -11,7 +11,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,10 +18,8 @@ from typing import Any
 
 import numpy as np
 import onnx
-import torch
 from onnx import TensorProto, helper
 from onnx.compose import add_prefix
-from torch import nn
 
 from peyda.encoders import resolve_model
 from peyda.encoders.directory import PreprocessConfig, read_model_info, read_preprocess_config
@@ -31,6 +28,7 @@ from peyda.encoders.preprocess import preprocess_image
 from peyda.errors import DataError, ImageRefused, ModelError
 from peyda.images import read_photo
 from peyda.training.baseline.recipe import BaselineRecipe
+from peyda.training.export import export_features
 from peyda.training.features import lite2_preprocess
 from peyda.types import Float32
 
@@ -119,23 +117,6 @@ def _calibration_photos(photos: Sequence[Path], config: PreprocessConfig, seed: 
     if not rows:
         raise DataError("no training photograph can be read", hint="--data DIR names the folder of DATA/README.md")
     return [np.stack(rows[start : start + 16]) for start in range(0, len(rows), 16)]
-
-
-def export_features(module: nn.Module, size_px: int, path: Path) -> None:
-    """A torch module, pixels Float32[b, 3, s, s] → Float32[b, d], as a graph `image` → `features`."""
-    with warnings.catch_warnings():
-        # The exporter warns of its own future, and that sizes become constants, which is what is wanted here.
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            module.float().eval(),
-            (torch.zeros(1, 3, size_px, size_px),),
-            str(path),
-            input_names=["image"],
-            output_names=[FEATURES],
-            dynamic_axes={"image": {0: "batch"}, FEATURES: {0: "batch"}},
-            opset_version=18,
-            dynamo=False,
-        )
 
 
 def _write_tower(directory: Path, path: Path) -> tuple[PreprocessConfig, str, str]:
