@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from peyda.cli.train_baseline import baseline
+from peyda.cli.train_reports import missing, show_progress
 from peyda.config import load_settings
 from peyda.errors import ConfigError
 
@@ -43,14 +44,6 @@ def _data_folder(data: Path | None) -> Path:
 def _settings_folder() -> Path | None:
     folder = load_settings().data
     return None if folder is None else Path(folder)
-
-
-def _missing(error: ImportError) -> ConfigError:
-    return ConfigError(f"training needs {error.name}", hint="make setup installs what training needs")
-
-
-def _progress(what: str, done: int, total: int) -> None:
-    click.echo(f"\r{what}: {done} of {total}", err=True, nl=done == total)
 
 
 @train.command()
@@ -89,9 +82,9 @@ def clip(
     try:
         from peyda.training.run import train_clip
     except ImportError as error:
-        raise _missing(error) from error
+        raise missing(error) from error
     run = run or Path("runs") / plan.name
-    train_clip(plan, folder, run, out or run / "model", report=click.echo, progress=_progress)
+    train_clip(plan, folder, run, out or run / "model", report=click.echo, progress=show_progress)
 
 
 train.add_command(baseline)
@@ -112,7 +105,7 @@ def translator(recipe: Path, data: Path | None, run: Path | None, out: Path | No
     try:
         from peyda.training.translator import train_translator
     except ImportError as error:
-        raise _missing(error) from error
+        raise missing(error) from error
     run = run or Path("runs") / f"{plan.name}-translator"
     train_translator(plan, folder, run, out or run / "model", report=click.echo)
 
@@ -132,6 +125,6 @@ def scorer(recipe: Path, data: Path | None, run: Path | None, out: Path | None) 
     try:
         from peyda.training.scorer import train_scorer
     except ImportError as error:
-        raise _missing(error) from error
+        raise missing(error) from error
     run = run or Path("runs") / f"{plan.name}-scorer"
     train_scorer(plan, folder, run, out or run / "model", report=click.echo)

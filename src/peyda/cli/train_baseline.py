@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
+from peyda.cli.train_reports import missing, show_progress
 from peyda.config import load_settings
-from peyda.errors import ConfigError
 
 _PATH = click.Path(path_type=Path)
 
@@ -36,12 +36,9 @@ def baseline(
         from peyda.training.baseline.recipe import read_baseline_recipe
         from peyda.training.baseline.run import train_baseline
     except ImportError as error:
-        raise ConfigError(f"training needs {error.name}", hint="make setup installs what training needs") from error
+        raise missing(error) from error
     plan = read_baseline_recipe(recipe)
     run = run or Path("runs") / plan.name
-
-    def progress(what: str, done: int, total: int) -> None:
-        click.echo(f"\r{what}: {done} of {total}", err=True, nl=done == total)
 
     train_baseline(
         plan,
@@ -49,7 +46,7 @@ def baseline(
         run,
         out or run / "model",
         report=click.echo,
-        progress=progress,
+        progress=show_progress,
         captions=captions,
         images=images,
     )

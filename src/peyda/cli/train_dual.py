@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from peyda.errors import ConfigError
+from peyda.cli.train_reports import missing, show_progress
 
 
 def run_dual(
@@ -24,7 +24,7 @@ def run_dual(
     try:
         from peyda.training.dual.run import train_dual
     except ImportError as error:
-        raise ConfigError(f"training needs {error.name}", hint="make setup installs what training needs") from error
+        raise missing(error) from error
     run = run or Path("runs") / plan.name
     train_dual(
         plan,
@@ -34,9 +34,5 @@ def run_dual(
         run=run,
         out=out or run / "model",
         report=click.echo,
-        progress=_progress,
+        progress=show_progress,
     )
-
-
-def _progress(what: str, done: int, total: int) -> None:
-    click.echo(f"\r{what}: {done} of {total}", err=True, nl=done == total)

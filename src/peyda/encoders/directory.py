@@ -97,7 +97,13 @@ def read_json(path: Path) -> dict[str, Any]:
     return value
 
 
-def _sha256(path: Path) -> str:
+def write_json(path: Path, value: dict[str, Any]) -> None:
+    """Readable JSON, as `read_json` reads it."""
+    path.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, read from disk."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -105,7 +111,15 @@ def _sha256(path: Path) -> str:
 def file_hashes(directory: Path) -> dict[str, str]:
     """SHA-256 of every file of the two towers, read from disk."""
     names = (*VISUAL_FILES, *TEXTUAL_FILES, *_external_files(directory))
-    return {name: _sha256(directory / name) for name in names if (directory / name).is_file()}
+    return {name: sha256_of(directory / name) for name in names if (directory / name).is_file()}
+
+
+def file_records(directory: Path) -> dict[str, dict[str, Any]]:
+    """What `config.json` records of every file of the two towers: hash and size."""
+    return {
+        name: {"sha256": value, "size_bytes": (directory / name).stat().st_size}
+        for name, value in file_hashes(directory).items()
+    }
 
 
 def _external_files(directory: Path) -> list[str]:

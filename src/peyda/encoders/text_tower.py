@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import string
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
@@ -97,22 +97,34 @@ class TextTower:
         if isinstance(texts, str):
             raise TypeError("encode_texts takes a list of str, not one str")
         out = np.empty((len(texts), self.embed_dim), np.float32)
-        is_bulk = len(texts) >= _BULK_FROM and self.threads > 1 and self._is_small()
-        session = self._bulk_session() if is_bulk else self._load()
-        size = fixed_batch(session) or (_BULK_BATCH if is_bulk else _BATCH)
-        with ThreadPoolExecutor(self.threads if is_bulk else 1) as pool:
-            for start in range(0, len(texts), _CHUNK):
-                ids = self.tokens(texts[start : start + _CHUNK])
-                # Sorted by length, so that a batch pads little.
-                order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
-                batches = [order[at : at + size] for at in range(0, len(order), size)]
-
-                def run(rows: list[int], ids: list[list[int]] = ids) -> Float32:
-                    return run_session(session, self._inputs(session, [ids[i] for i in rows]), self.name)
-
-                for rows, output in zip(batches, pool.map(run, batches) if is_bulk else map(run, batches), strict=True):
-                    out[[start + i for i in rows]] = l2_normalize(self._checked(output))[: len(rows)]
+        if len(texts) >= _BULK_FROM and self.threads > 1 and self._is_small():
+            with ThreadPoolExecutor(self.threads) as pool:
+                self._fill(out, texts, self._bulk_session(), _BULK_BATCH, pool.map)
+        else:
+            self._fill(out, texts, self._load(), _BATCH, map)
         return out
+
+    def _fill(
+        self,
+        out: Float32,
+        texts: Sequence[str],
+        session: ort.InferenceSession,
+        batch: int,
+        over: Callable[[Callable[[list[int]], Float32], list[list[int]]], Iterable[Float32]],
+    ) -> None:
+        """Embed `texts` into `out`, a batch at a time; `over` maps a function over batches, in their order."""
+        size = fixed_batch(session) or batch
+        for start in range(0, len(texts), _CHUNK):
+            ids = self.tokens(texts[start : start + _CHUNK])
+            # Sorted by length, so that a batch pads little.
+            order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
+            batches = [order[at : at + size] for at in range(0, len(order), size)]
+
+            def run(rows: list[int], ids: list[list[int]] = ids) -> Float32:
+                return run_session(session, self._inputs(session, [ids[i] for i in rows]), self.name)
+
+            for rows, output in zip(batches, over(run, batches), strict=True):
+                out[[start + i for i in rows]] = l2_normalize(self._checked(output))[: len(rows)]
 
     def tokens(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of texts, normalised and cut to the context length, without padding."""

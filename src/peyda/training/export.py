@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-import tempfile
 import warnings
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
 import torch
 from torch import nn
 
-from peyda.encoders.directory import file_hashes
+from peyda.encoders.directory import file_records, write_json
 from peyda.encoders.image_graph import FEATURES, attach_head, quantize_backbone
 from peyda.encoders.text_graph import TextGraphConfig, build_text_graph
-from peyda.errors import ModelError
 from peyda.persian import NORMALIZER_VERSION
 from peyda.training.features import lite2_preprocess, load_pixels
 from peyda.training.heads import JoinedHead, JoinedHeads
 from peyda.training.lite2 import Lite2
+from peyda.training.model_files import replace_directory, tower_weights, write_tokenizer
 from peyda.training.prepare import Prepared
 from peyda.training.recipe import Recipe
+from peyda.training.vocabulary import piece_id
 from peyda.types import Float32
 
 _CALIBRATION_PHOTOS = 64
@@ -37,19 +34,15 @@ def export_model(recipe: Recipe, prepared: Prepared, backbone: Path, heads: Join
 
     The model card is not written here: it holds measured numbers (`docs/training.md`).
     """
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=".export-") as folder:
-        new = Path(folder) / "model"
-        (new / "visual").mkdir(parents=True)
-        (new / "textual").mkdir()
-        _export_visual(recipe, backbone, heads, new / "visual")
-        _export_textual(recipe, prepared, heads, new / "textual")
-        _write_config(recipe, prepared, new)
-        if (out / "model_card.md").is_file():
-            shutil.copy2(out / "model_card.md", new / "model_card.md")
-        if out.exists():
-            out.rename(Path(folder) / "old")
-        new.rename(out)
+
+    def fill(folder: Path) -> None:
+        (folder / "visual").mkdir()
+        (folder / "textual").mkdir()
+        _export_visual(recipe, backbone, heads, folder / "visual")
+        _export_textual(recipe, prepared, heads, folder / "textual")
+        _write_config(recipe, prepared, folder)
+
+    replace_directory(out, fill)
 
 
 def head_weights(head: JoinedHead) -> dict[str, Float32]:
@@ -99,7 +92,7 @@ def _export_visual(recipe: Recipe, backbone: Path, heads: JoinedHeads, folder: P
     onnx.save(attach_head(onnx.load(backbone), head_weights(heads.image)), folder / "model.onnx")
     size = recipe.image.size_px
     config = lite2_preprocess(size)
-    _write_json(
+    write_json(
         folder / "preprocess_cfg.json",
         {
             "size": [size, size],
@@ -115,24 +108,17 @@ def _export_visual(recipe: Recipe, backbone: Path, heads: JoinedHeads, folder: P
 
 def _export_textual(recipe: Recipe, prepared: Prepared, heads: JoinedHeads, folder: Path) -> None:
     tower = prepared.text_tower
-    weights = {name: value.detach().float().numpy() for name, value in tower.state_dict().items()}
-    weights["word"] = weights.pop("word.weight")
-    weights["position"] = weights.pop("position.weight")
-    pad_id = prepared.tokenizer.token_to_id("<pad>")
-    if pad_id is None:
-        raise ModelError("the tokenizer has no <pad>")
     config = TextGraphConfig(
         heads=tower.config.heads,
         layers=tower.config.layers,
-        pad_id=pad_id,
+        pad_id=piece_id(prepared.tokenizer, "<pad>"),
         context_length=recipe.text.context_length,
         layer_norm_eps=tower.config.layer_norm_eps,
     )
-    graph = build_text_graph(config, weights | head_weights(heads.text))
+    graph = build_text_graph(config, tower_weights(tower) | head_weights(heads.text))
     onnx.save(graph, folder / "model.onnx")
-    document = json.loads(prepared.tokenizer.to_str())
-    (folder / "tokenizer.json").write_text(json.dumps(document, ensure_ascii=False, separators=(",", ":")), "utf-8")
-    _write_json(
+    write_tokenizer(prepared.tokenizer, folder / "tokenizer.json")
+    write_json(
         folder / "tokenizer_config.json",
         {
             "pad_token": "<pad>",
@@ -143,9 +129,7 @@ def _export_textual(recipe: Recipe, prepared: Prepared, heads: JoinedHeads, fold
 
 
 def _write_config(recipe: Recipe, prepared: Prepared, folder: Path) -> None:
-    hashes = file_hashes(folder)
-    files = {name: {"sha256": value, "size_bytes": (folder / name).stat().st_size} for name, value in hashes.items()}
-    _write_json(
+    write_json(
         folder / "config.json",
         {
             "embed_dim": recipe.heads.dim,
@@ -159,11 +143,7 @@ def _write_config(recipe: Recipe, prepared: Prepared, folder: Path) -> None:
                 "description": recipe.description,
                 "licence": _LICENCE,
                 "normalizer_version": NORMALIZER_VERSION,
-                "files": files,
+                "files": file_records(folder),
             },
         },
     )
-
-
-def _write_json(path: Path, value: dict[str, Any]) -> None:
-    path.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
 from onnx import TensorProto, helper
 from tokenizers import Tokenizer
 
+from peyda.encoders.directory import sha256_of, write_json
 from peyda.encoders.onnx_parts import OPSETS, add_head
 from peyda.encoders.row_int8 import RowInt8Parts
 from peyda.encoders.text_graph import TextGraphConfig, add_mean_pool, add_text_tower
 from peyda.persian import NORMALIZER_VERSION
-from peyda.training.e5 import TextTransformer
+from peyda.training.model_files import replace_directory, tower_weights, write_tokenizer
 from peyda.training.scorer_model import ScorerModel
 from peyda.training.text_recipe import ScorerRecipe
 from peyda.training.vocabulary import piece_id
-from peyda.types import Float32
 
 LICENCE = "Apache-2.0 (started from multilingual-e5-small, MIT; see NOTICE)"
 
@@ -70,39 +65,10 @@ def scorer_graph(model: ScorerModel, tokenizer: Tokenizer, context_length: int) 
     return helper.make_model(graph, opset_imports=OPSETS, ir_version=9, producer_name="peyda")
 
 
-def tower_weights(tower: TextTransformer) -> dict[str, Float32]:
-    """Weights by the names that `peyda.encoders.text_graph` knows them by."""
-    weights = {name: np.asarray(value.detach().float().numpy()) for name, value in tower.state_dict().items()}
-    weights["word"] = weights.pop("word.weight")
-    weights["position"] = weights.pop("position.weight")
-    return weights
-
-
-def replace_directory(out: Path, fill: Any) -> None:
-    """Let `fill` write a new directory beside `out`, then put it in its place; the model card goes with it."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=".export-") as folder:
-        new = Path(folder) / "model"
-        new.mkdir()
-        fill(new)
-        if (out / "model_card.md").is_file():
-            shutil.copy2(out / "model_card.md", new / "model_card.md")
-        if out.exists():
-            out.rename(Path(folder) / "old")
-        new.rename(out)
-
-
-def write_tokenizer(tokenizer: Tokenizer, path: Path) -> None:
-    """As compact JSON."""
-    document = json.loads(tokenizer.to_str())
-    path.write_text(json.dumps(document, ensure_ascii=False, separators=(",", ":")), encoding="utf-8")
-
-
 def write_config(folder: Path, values: dict[str, Any], *, name: str, kind: str, description: str) -> None:
     """`config.json` with our own object: name, kind, licence, normaliser version and the hash of every file."""
     files = {
-        path.name: {"sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "size_bytes": path.stat().st_size}
-        for path in sorted(folder.iterdir())
+        path.name: {"sha256": sha256_of(path), "size_bytes": path.stat().st_size} for path in sorted(folder.iterdir())
     }
     own = {
         "name": name,
@@ -113,8 +79,3 @@ def write_config(folder: Path, values: dict[str, Any], *, name: str, kind: str, 
         "files": files,
     }
     write_json(folder / "config.json", {**values, "peyda": own})
-
-
-def write_json(path: Path, value: dict[str, Any]) -> None:
-    """Readable JSON."""
-    path.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")

@@ -19,7 +19,8 @@ from tokenizers import Tokenizer
 from peyda.encoders.onnx_parts import OPSETS
 from peyda.encoders.row_int8 import RowInt8Parts, quantize_outputs
 from peyda.encoders.text_graph import TextGraphConfig, add_text_tower
-from peyda.training.scorer_export import replace_directory, tower_weights, write_config, write_tokenizer
+from peyda.training.model_files import replace_directory, tower_weights, write_tokenizer
+from peyda.training.scorer_export import write_config
 from peyda.training.text_recipe import TranslatorRecipe
 from peyda.training.translator_model import DecoderLayer, TranslatorModel
 from peyda.training.translator_pieces import END, PAD, START, UNKNOWN

@@ -20,7 +20,7 @@ import onnx
 import torch
 
 from peyda._version import __version__
-from peyda.encoders.directory import file_hashes
+from peyda.encoders.directory import file_records, write_json
 from peyda.encoders.export.card import model_card
 from peyda.encoders.export.graph import export_image_tower, export_text_tower, save
 from peyda.encoders.export.hf_image import load_hf_image_tower
@@ -66,7 +66,7 @@ def export_model(plan: ExportPlan, *, say: Say = lambda _: None, measure: Measur
         say("writing the text tower")
         _write_text(text, float_dir / "textual")
         base = _config(plan, text, image, embed_dim)
-        _write_json(float_dir / "config.json", base)
+        write_json(float_dir / "config.json", base)
         say("comparing both with torch")
         encoder = OnnxEncoder(float_dir)
         text_parity, image_parity = check_text_tower(text, encoder), check_image_tower(image, encoder)
@@ -158,13 +158,13 @@ def _clear(folder: Path) -> None:
 
 def _write_image(tower: TorchImageTower, folder: Path) -> None:
     export_image_tower(tower.module, tower.preprocess.size_px, folder / "model.onnx")
-    _write_json(folder / "preprocess_cfg.json", preprocess_document(tower.preprocess))
+    write_json(folder / "preprocess_cfg.json", preprocess_document(tower.preprocess))
 
 
 def _write_text(tower: TorchTextTower, folder: Path) -> None:
     export_text_tower(tower, folder / "model.onnx")
     (folder / "tokenizer.json").write_text(tower.tokenizer.document, encoding="utf-8")
-    _write_json(folder / "tokenizer_config.json", tower.tokenizer.config)
+    write_json(folder / "tokenizer_config.json", tower.tokenizer.config)
 
 
 def _common_dim(text: TorchTextTower, image: TorchImageTower) -> int:
@@ -250,18 +250,14 @@ def _notes(licence: str) -> list[str]:
 def _finish(folder: Path, config: dict[str, Any], report: ExportReport, plan: ExportPlan) -> None:
     """Card, then hashes and configuration, then the name: what is there under the name is whole."""
     (folder / "model_card.md").write_text(model_card(report, config["peyda"]["sources"]), encoding="utf-8")
-    files = {
-        name: {"sha256": value, "size_bytes": (folder / name).stat().st_size}
-        for name, value in file_hashes(folder).items()
-    }
     record = report.to_dict()
     config["peyda"] |= {
         "exported_with": __version__,
         "parity": {"text": record["text_parity"], "image": record["image_parity"]},
         **({"int8": record["int8"]} if report.int8 else {}),
-        "files": files,
+        "files": file_records(folder),
     }
-    _write_json(folder / "config.json", config)
+    write_json(folder / "config.json", config)
     _sync(folder)
     if plan.out.is_dir():
         plan.out.rmdir()  # an empty one: `_require_free` saw to that, and this fails if it no longer is
@@ -275,7 +271,3 @@ def _sync(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
-
-
-def _write_json(path: Path, value: dict[str, Any]) -> None:
-    path.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from peyda.captions.web.failures import WebFailure
+from peyda.encoders.directory import sha256_of
 from peyda.encoders.hub.layout import SourceFile
 from peyda.encoders.hub.transport import HubFailure, Transport
 
@@ -98,12 +99,6 @@ def is_as_announced(path: Path, file: SourceFile) -> bool:
     if file.sha256:
         return sha256_of(path) == file.sha256
     return not file.git_sha1 or _git_sha1(path, file.size_bytes) == file.git_sha1
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, read from disk."""
-    with path.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def _git_sha1(path: Path, size: int) -> str:

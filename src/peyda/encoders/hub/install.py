@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from peyda.encoders.directory import ModelInfo, read_model_info, read_preprocess_config
-from peyda.encoders.hub.fetch import is_as_announced, sha256_of
+from peyda.encoders.directory import ModelInfo, read_model_info, read_preprocess_config, sha256_of
+from peyda.encoders.hub.fetch import is_as_announced
 from peyda.encoders.hub.installed import check_name, storage, workplace
 from peyda.encoders.hub.layout import CONFIG, SourceFile, check_content, read_object
 from peyda.encoders.hub.source import Source, Wanted

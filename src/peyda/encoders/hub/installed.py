@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from peyda.encoders.directory import read_json
-from peyda.encoders.hub.fetch import sha256_of
+from peyda.encoders.directory import read_json, sha256_of
 from peyda.encoders.hub.layout import CONFIG
 from peyda.encoders.registry import embedded_models_dir
 from peyda.errors import ConfigError, ModelError, StorageError

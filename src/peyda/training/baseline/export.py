@@ -6,7 +6,7 @@ from pathlib import Path
 
 import onnx
 
-from peyda.encoders.directory import file_hashes
+from peyda.encoders.directory import file_records, write_json
 from peyda.errors import ModelError
 from peyda.persian import NORMALIZER_VERSION
 from peyda.training.baseline.backbone import Backbone
@@ -14,7 +14,7 @@ from peyda.training.baseline.corrnet import CorrNet
 from peyda.training.baseline.graphs import image_graph, text_graph
 from peyda.training.baseline.recipe import BaselineRecipe
 from peyda.training.baseline.words import PAD, UNKNOWN, WordVectors
-from peyda.training.scorer_export import replace_directory, write_json, write_tokenizer
+from peyda.training.model_files import replace_directory, write_tokenizer
 
 
 def export_baseline(recipe: BaselineRecipe, backbone: Backbone, words: WordVectors, model: CorrNet, out: Path) -> None:
@@ -63,14 +63,12 @@ def _write_textual(words: WordVectors, model: CorrNet, folder: Path) -> None:
 
 
 def _write_config(recipe: BaselineRecipe, backbone: Backbone, words: WordVectors, folder: Path) -> None:
-    hashes = file_hashes(folder)
-    files = {name: {"sha256": value, "size_bytes": (folder / name).stat().st_size} for name, value in hashes.items()}
     own = {
         "name": recipe.name,
         "description": recipe.description,
         "licence": licence(backbone),
         "normalizer_version": NORMALIZER_VERSION,
-        "files": files,
+        "files": file_records(folder),
     }
     values = {
         "embed_dim": recipe.corrnet.dim,

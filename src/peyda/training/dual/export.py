@@ -18,7 +18,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from peyda._version import __version__
-from peyda.encoders.directory import file_hashes, read_json
+from peyda.encoders.directory import file_records, read_json, write_json
 from peyda.encoders.export.graph import export_image_tower, export_text_tower
 from peyda.encoders.export.parity import check_image_tower, check_text_tower
 from peyda.encoders.export.preprocess import preprocess_document
@@ -79,18 +79,14 @@ def export_model(model: DualModel, out: Path, *, measured: Mapping[str, float]) 
         text = _write_text(model, new / "textual")
         image = _write_image(model, new / "visual")
         config = _config(model)
-        _write_json(new / "config.json", config)
+        write_json(new / "config.json", config)
         encoder = OnnxEncoder(new)
         parity = {"text": dataclasses.asdict(check_text_tower(text, encoder))}
         if image is not None:
             parity["image"] = dataclasses.asdict(check_image_tower(image, encoder))
         (new / "model_card.md").write_text(_card(model, measured), encoding="utf-8")
-        files = {
-            name: {"sha256": value, "size_bytes": (new / name).stat().st_size}
-            for name, value in file_hashes(new).items()
-        }
-        config["peyda"] |= {"parity": parity, "exported_with": __version__, "files": files}
-        _write_json(new / "config.json", config)
+        config["peyda"] |= {"parity": parity, "exported_with": __version__, "files": file_records(new)}
+        write_json(new / "config.json", config)
         if out.exists():
             out.rename(Path(folder) / "old")
         new.rename(out)
@@ -106,7 +102,7 @@ def _write_image(model: DualModel, folder: Path) -> TorchImageTower | None:
     preprocess = model.image.preprocess
     graph = _ImageGraph(model)
     export_image_tower(graph, preprocess.size_px, folder / "model.onnx")
-    _write_json(folder / "preprocess_cfg.json", preprocess_document(preprocess))
+    write_json(folder / "preprocess_cfg.json", preprocess_document(preprocess))
     return TorchImageTower(graph, preprocess, _shown(model.recipe.towers.image), model.recipe.licence)
 
 
@@ -121,7 +117,7 @@ def _write_text(model: DualModel, folder: Path) -> TorchTextTower:
     )
     export_text_tower(written, folder / "model.onnx")
     (folder / "tokenizer.json").write_text(files.document, encoding="utf-8")
-    _write_json(folder / "tokenizer_config.json", files.config)
+    write_json(folder / "tokenizer_config.json", files.config)
     return written
 
 
@@ -201,7 +197,3 @@ def _card(model: DualModel, measured: Mapping[str, float]) -> str:
         lines += ["", "On the val set, by which the epoch was chosen:", "", "| measure | value |", "|---|---|"]
         lines += [f"| {name.removeprefix('val_')} | {value:.4g} |" for name, value in measured.items()]
     return "\n".join([*lines, ""])
-
-
-def _write_json(path: Path, value: dict[str, Any]) -> None:
-    path.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
