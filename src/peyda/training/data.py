@@ -60,7 +60,7 @@ class TrainingData:
             self.weights.append(weight)
 
     def reweighted(self, weights: Mapping[str, float]) -> TrainingData:
-        """The same pairs, drawn by other weights."""
+        """The same pairs, each drawn by the weight of its kind alone (so each guessed name by the whole of its own)."""
         return dataclasses.replace(self, weights=[weights[kind] for kind in self.kinds])
 
     def sided_photos(self) -> Bool:

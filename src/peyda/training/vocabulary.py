@@ -57,17 +57,24 @@ def common_words(language: str, count: int) -> list[str]:
 
 
 def pruned_tokenizer(
-    file: E5File, texts: Iterable[str], folder: Path, *, limit: int, context_length: int
+    file: E5File,
+    texts: Iterable[str],
+    folder: Path,
+    *,
+    limit: int,
+    context_length: int,
+    prefix: str = "",
 ) -> tuple[Tokenizer, Int64]:
     """The tokenizer with the pieces that `texts` use most, and each piece's old id; kept in `folder`.
 
-    A text becomes `<s> … </s>`, without e5's "query:", which tuning makes needless.
+    A text becomes `<s> … </s>`; `prefix` stands before it for a tower that stays as it is (`E5_PREFIX`), and is
+    needless for one that is tuned. `texts` are looked at only where the folder has no tokenizer yet.
     """
     path, old_path = folder / "tokenizer.json", folder / "pieces.npy"
     if not (path.is_file() and old_path.is_file()):
         folder.mkdir(parents=True, exist_ok=True)
         vocabulary, old = prune_vocabulary(file.vocabulary, pieces_to_keep(file.vocabulary, texts, limit=limit))
-        document = tokenizer_json(vocabulary, prefix="", context_length=context_length)
+        document = tokenizer_json(vocabulary, prefix=prefix, context_length=context_length)
         np.save(old_path, np.asarray(old))
         temporary = path.with_suffix(".tmp")
         temporary.write_text(json.dumps(document, ensure_ascii=False, separators=(",", ":")), encoding="utf-8")
