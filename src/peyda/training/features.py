@@ -20,6 +20,7 @@ from peyda.encoders.directory import PreprocessConfig
 from peyda.encoders.preprocess import preprocess_image
 from peyda.training.e5 import TextTransformer
 from peyda.training.lite2 import MEAN, STD, Lite2
+from peyda.training.precision import autocast
 from peyda.types import Float32, Int64
 
 Progress = Callable[[str, int, int], None]
@@ -69,7 +70,7 @@ def early_maps(
     out: list[np.ndarray] = []
     for start in range(0, len(photos), batch):
         pixels = torch.from_numpy(load_pixels(photos[start : start + batch], size_px))
-        with torch.autocast("cpu", torch.bfloat16):
+        with autocast():
             maps = tower.early(pixels.to(memory_format=torch.channels_last), stage)
         out.append(maps.to(torch.float16).numpy())
         progress("image features", start + len(maps), len(photos))
@@ -85,7 +86,7 @@ def late_features(tower: Lite2, maps: Float32, *, stage: int, flip: bool = False
         x = torch.from_numpy(np.array(maps[start : start + batch])).float()
         if flip:
             x = x.flip(3)
-        with torch.autocast("cpu", torch.bfloat16):
+        with autocast():
             y = tower.late(x.to(memory_format=torch.channels_last), stage)
         out.append(y.float().mean((2, 3)).numpy())
     return np.concatenate(out)
@@ -103,7 +104,7 @@ def text_features(
     for start in range(0, len(order), batch):
         rows = order[start : start + batch]
         tokens, mask = pad(tokenizer, [ids[i] for i in rows])
-        with torch.autocast("cpu", torch.bfloat16):
+        with autocast():
             out[rows] = tower(torch.from_numpy(tokens), torch.from_numpy(mask)).float().numpy()
         progress("text features", start + len(rows), len(order))
     return out

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from peyda.training.lite2 import Block, Lite2
+from peyda.training.precision import compute_dtype
 
 
 class _FixedDepthwise(torch.autograd.Function):
@@ -101,19 +102,19 @@ def _block(block: Block, x: Tensor) -> Tensor:
     return x + y
 
 
-def late_pooled(tower: Lite2, maps: Tensor, stage: int, *, dtype: torch.dtype = torch.bfloat16) -> Tensor:
+def late_pooled(tower: Lite2, maps: Tensor, stage: int, *, dtype: torch.dtype | None = None) -> Tensor:
     """What `tower.late(maps, stage)` gives in eval mode, pooled; blocks are dropped as in training mode.
 
     Args:
         tower: The tower; running statistics are used as they are, depthwise kernels get no gradient.
         maps: Float32[b, c, h, w], input of `stage`.
         stage: The first stage to run.
-        dtype: What to compute in.
+        dtype: What to compute in; `compute_dtype` where it is None.
 
     Returns:
         Float32[b, 1280].
     """
-    x = maps.permute(0, 2, 3, 1).to(dtype).contiguous()
+    x = maps.permute(0, 2, 3, 1).to(dtype or compute_dtype()).contiguous()
     for block in tower.blocks[tower.stage_start[stage] :]:
         assert isinstance(block, Block)
         x = _block(block, x)

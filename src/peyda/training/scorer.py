@@ -27,6 +27,7 @@ from peyda.training.checkpoint import Checkpoint, log_line
 from peyda.training.e5 import build_text_tower, read_e5
 from peyda.training.features import pad
 from peyda.training.pairs import Pair, load_held_out, load_pairs
+from peyda.training.precision import autocast
 from peyda.training.recipe import save_recipe
 from peyda.training.scorer_model import ScorerModel, scorer_loss
 from peyda.training.text_recipe import ScorerRecipe
@@ -114,7 +115,7 @@ def damaged_forms(
 
 def _encode(model: ScorerModel, tokenizer: Tokenizer, texts: Sequence[str]) -> Tensor:
     tokens, mask = pad(tokenizer, [one.ids for one in tokenizer.encode_batch([normalize(text) for text in texts])])
-    with torch.autocast("cpu", torch.bfloat16):
+    with autocast():
         pooled = model.tower(torch.from_numpy(tokens), torch.from_numpy(mask))
     rows: Tensor = model.head(pooled.float())
     return rows

@@ -25,6 +25,7 @@ from peyda.training.checkpoint import Checkpoint, log_line
 from peyda.training.e5 import build_text_tower, read_e5
 from peyda.training.features import pad
 from peyda.training.pairs import NATIVE, WORD, Pair, load_held_out, load_pairs
+from peyda.training.precision import autocast
 from peyda.training.recipe import save_recipe
 from peyda.training.scorer import average_towards
 from peyda.training.text_recipe import TranslatorRecipe
@@ -204,7 +205,7 @@ def _step(
         target[at, 1 : len(prepared.targets[n]) + 1] = prepared.targets[n]
     inputs, wanted = torch.from_numpy(target[:, :-1]), torch.from_numpy(target[:, 1:])
     keep = wanted != PAD
-    with torch.autocast("cpu", torch.bfloat16):
+    with autocast():
         states, bias = prepared.model.encode(torch.from_numpy(source), torch.from_numpy(mask))
         logits = prepared.model.logits(prepared.model.decode(inputs, states, bias)[keep])
     loss = F.cross_entropy(logits.float(), wanted[keep], label_smoothing=recipe.smoothing)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from peyda.training.e5 import TextTransformer
+from peyda.training.precision import autocast
 
 
 class DecoderLayer(nn.Module):
@@ -97,7 +98,7 @@ def greedy(
 ) -> list[list[int]]:
     """The likeliest piece at each place: quick translations to choose a checkpoint by."""
     model.eval()
-    with torch.autocast("cpu", torch.bfloat16):
+    with autocast():
         states, bias = model.encode(source, mask)
         target = torch.full((len(source), 1), start)
         done = torch.zeros(len(source), dtype=torch.bool)

@@ -19,6 +19,7 @@ from peyda.training.heads import DualHeads
 from peyda.training.lite2 import Lite2
 from peyda.training.lite2_tuning import late_pooled
 from peyda.training.memory import FeatureMemory
+from peyda.training.precision import autocast
 from peyda.training.prepare import Prepared
 from peyda.training.recipe import Recipe
 from peyda.types import Bool, Float32, Int64
@@ -130,7 +131,7 @@ class _Step:
         self.memory.remember(photos, fresh)
         if extra := pseudo_photographs(prepared, recipe, rng, self.transport):
             batch += extra
-        with torch.autocast("cpu", torch.bfloat16):
+        with autocast():
             loss = batch.loss(self.model.heads, recipe.heads.smoothing)
         return loss + settings.anchor * drift
 
