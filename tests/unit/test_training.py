@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+import math
 import struct
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ torch = pytest.importorskip("torch")
 
 from tokenizers import Tokenizer  # noqa: E402
 
+from peyda.encoders.image_graph import attach_head  # noqa: E402
 from peyda.encoders.onnx_parts import quantize_blocks  # noqa: E402
 from peyda.encoders.text_graph import TextGraphConfig, build_text_graph  # noqa: E402
 from peyda.errors import ConfigError, DataError, ModelError  # noqa: E402
@@ -33,7 +35,7 @@ from peyda.training.e5 import (  # noqa: E402
     read_e5,
 )
 from peyda.training.export import head_weights  # noqa: E402
-from peyda.training.heads import DualHeads, contrastive_loss, join_heads  # noqa: E402
+from peyda.training.heads import DualHeads, contrastive_loss, correct_hubs, join_heads  # noqa: E402
 from peyda.training.lite2 import Lite2, SameConv  # noqa: E402
 from peyda.training.lite2_tuning import late_pooled  # noqa: E402
 from peyda.training.memory import FeatureMemory  # noqa: E402
@@ -41,6 +43,7 @@ from peyda.training.prepare import add_guesses  # noqa: E402
 from peyda.training.recipe import (  # noqa: E402
     ClassRecipe,
     HeadRecipe,
+    HubRecipe,
     Recipe,
     RefitRecipe,
     TuneRecipe,
@@ -208,14 +211,17 @@ def test_four_bit_blocks_are_reproduced_exactly() -> None:
     np.testing.assert_array_equal((values * found[..., None]).reshape(6, 64), weight)
 
 
-@pytest.mark.parametrize(("bits", "members"), [(4, 1), (8, 1), (8, 3)])
-def test_text_graph_equals_torch(tmp_path: Path, bits: int, members: int) -> None:
+@pytest.mark.parametrize(("bits", "members", "corrected"), [(4, 1, False), (8, 1, False), (8, 3, False), (8, 2, True)])
+def test_text_graph_equals_torch(tmp_path: Path, bits: int, members: int, corrected: bool) -> None:
     import onnxruntime
 
     write_e5(tmp_path / "e5.bin")
     tower = build_text_tower(read_e5(tmp_path / "e5.bin")).eval()
     torch.manual_seed(2)
-    head = join_heads([DualHeads(32, 32, 32, 32, 0.5) for _ in range(members)], *torch.randn(2, 90, 32)).text.eval()
+    joined = join_heads([DualHeads(32, 32, 32, 32, 0.5) for _ in range(members)], *torch.randn(2, 90, 32)).eval()
+    if corrected:
+        correct_hubs(joined, torch.randn(90, 32), torch.randn(20, 32), share=0.5, sharpness=20)
+    head = joined.text
     weights = {name: value.numpy() for name, value in tower.state_dict().items()}
     weights["word"], weights["position"] = weights.pop("word.weight"), weights.pop("position.weight")
     weights |= head_weights(head)
@@ -230,6 +236,49 @@ def test_text_graph_equals_torch(tmp_path: Path, bits: int, members: int) -> Non
     assert (found * wanted).sum(1).min() > 0.999
     (alone,) = session.run(None, {"text": ids[:1]})
     np.testing.assert_allclose(alone, found[:1], atol=1e-5, err_msg="a row must not depend on its batch")
+
+
+def test_image_head_with_hubs_corrected_equals_torch() -> None:
+    import onnx
+    import onnxruntime
+
+    torch.manual_seed(3)
+    joined = join_heads([DualHeads(64, 32, 32, 32, 0.5) for _ in range(2)], torch.randn(90, 64), torch.randn(90, 32))
+    joined.eval()
+    bank, images = torch.randn(40, 32), torch.randn(7, 64)
+    correct_hubs(joined, torch.randn(90, 64), bank, share=0.5, sharpness=20)
+    value = onnx.helper.make_tensor_value_info
+    empty = onnx.helper.make_graph(
+        [onnx.helper.make_node("Identity", ["image"], ["features"])],
+        "backbone",
+        [value("image", onnx.TensorProto.FLOAT, ["batch", 64])],
+        [value("features", onnx.TensorProto.FLOAT, ["batch", 64])],
+    )
+    model = attach_head(onnx.helper.make_model(empty), head_weights(joined.image))
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    (found,) = session.run(None, {"image": images.numpy()})
+    assert found.shape == (7, 32)
+    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-5)
+    with torch.inference_mode():
+        wanted = joined.image(images).numpy()
+    assert (found * wanted).sum(1).min() > 0.999
+    assert np.corrcoef(found[:, 0], wanted[:, 0])[0, 1] > 0.99
+
+
+def test_a_hub_loses_what_it_has_in_common_with_all_texts() -> None:
+    """Scores change by −share · nearness, up to the lengths of the rows, which the small column hardly changes."""
+    torch.manual_seed(4)
+    joined = join_heads([DualHeads(48, 32, 64, 32, 0.5) for _ in range(2)], torch.randn(200, 48), torch.randn(200, 32))
+    joined.eval()
+    images, texts, bank = torch.randn(60, 48), torch.randn(50, 32), torch.randn(30, 32)
+    before = (joined.image(images) @ joined.text(texts).T).detach()
+    rows = joined.text(bank).detach()
+    near = torch.logsumexp(20 * joined.image(images).detach() @ rows.T, 1, keepdim=True) / 20 - math.log(30) / 20
+    correct_hubs(joined, images, bank, share=0.5, sharpness=20)
+    after = (joined.image(images) @ joined.text(texts).T).detach() * (1 + 0.25**2) ** 0.5
+    torch.testing.assert_close(after, before - 0.5 * (near - near.mean()), atol=0.05, rtol=0)
+    hub = int(near.argmax())
+    assert (after[hub] < before[hub]).all()
 
 
 def test_same_padding_is_tensorflows() -> None:
@@ -487,6 +536,7 @@ def _tiny_recipe(path: Path) -> Recipe:
         heads=HeadRecipe(dim=32, hidden=32, epochs=3, batch=4),
         tune=TuneRecipe(epochs=2, batch=4, memory=3),
         refit=RefitRecipe(epochs=1, batch=4, members=2),
+        hubs=HubRecipe(share=0.4, texts=3),
         classes=ClassRecipe(per_batch=2),
         text=dataclasses.replace(Recipe().text, weights=str(path), pieces=13, layers=2),
         image=dataclasses.replace(Recipe().image, size_px=64),

@@ -7,6 +7,7 @@ Operators of the domain `com.microsoft` are ONNX Runtime's own
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -81,7 +82,8 @@ def add_head(g: GraphParts, weights: Mapping[str, Float32], features: str, *, bi
 
     Weights by name: `head.norm.{weight,bias}`, `head.linear.…`, `head.mlp.1.…`, `head.mlp.4.…`
     (`peyda.training.heads.ProjectionHead`); or those of several joined heads, `head.N.norm.…` and so on, and
-    `head.turn` Float32[heads · dim, dim] (`JoinedHead`).
+    `head.turn` Float32[heads · dim, dim] (`JoinedHead`); with them, where hubs are corrected (`HubCorrection`),
+    `head.hubs.column` Float32[3] (gain, centre, sharpness), and of images `head.hubs.bank` Float32[n, dim].
     """
     if "head.turn" not in weights:
         _unit_rows(g, _one_head(g, weights, features, "head", bits), "embedding")
@@ -90,7 +92,36 @@ def add_head(g: GraphParts, weights: Mapping[str, Float32], features: str, *, bi
     members = sorted({int(found[1]) for name in weights if (found := re.match(r"head\.(\d+)\.", name))})
     rows = [_unit_rows(g, _one_head(g, weights, features, f"head.{n}", bits), f"head.{n}.embedding") for n in members]
     g.node("Concat", rows, "head.joined", axis=-1)
-    _unit_rows(g, g.linear("head.joined", "head.turn", np.ascontiguousarray(turn.T), bits), "embedding")
+    turned = g.linear("head.joined", "head.turn", np.ascontiguousarray(turn.T), bits)
+    if "head.hubs.column" not in weights:
+        _unit_rows(g, turned, "embedding")
+        return
+    whole = _unit_rows(g, turned, "head.rows")
+    for name, place in (("second", 1), ("end", turn.shape[1])):
+        g.const(name, np.asarray([place], np.int64))
+    rest = g.node("Slice", [whole, "second", "end", "norm_axis"], "head.rest")
+    _unit_rows(
+        g, g.node("Concat", [_hub_column(g, weights, whole, bits), rest], "head.corrected", axis=-1), "embedding"
+    )
+
+
+def _hub_column(g: GraphParts, weights: Mapping[str, Float32], rows: str, bits: int) -> str:
+    """`peyda.training.heads.HubCorrection.column` of unit rows."""
+    gain, centre, sharpness = (float(value) for value in weights["head.hubs.column"])
+    if "head.hubs.bank" not in weights:
+        # A constant column as long as the batch: any column times nought, plus the constant.
+        first = g.const("first", np.asarray([0], np.int64))
+        any_column = g.node("Slice", [rows, first, "second", "norm_axis"], "hubs.any")
+        empty = g.node("Mul", [any_column, g.const("hubs.nought", np.asarray(0, np.float32))], "hubs.empty")
+        return g.node("Add", [empty, g.const("hubs.gain", np.asarray(gain, np.float32))], "hubs.column")
+    bank = weights["head.hubs.bank"]
+    g.const("hubs.sharpness", np.asarray(sharpness, np.float32))
+    logits = g.node("Mul", [g.linear(rows, "hubs.bank", bank, bits), "hubs.sharpness"], "hubs.logits")
+    near = g.node("ReduceLogSumExp", [logits, "norm_axis"], "hubs.near", keepdims=1)
+    # gain · (centre − (near − log n) / sharpness), as one scale and one shift.
+    scale = g.const("hubs.scale", np.asarray(-gain / sharpness, np.float32))
+    shift = g.const("hubs.shift", np.asarray(gain * (centre + math.log(len(bank)) / sharpness), np.float32))
+    return g.node("Add", [g.node("Mul", [near, scale], "hubs.scaled"), shift], "hubs.column")
 
 
 def head_dim(weights: Mapping[str, Float32]) -> int:

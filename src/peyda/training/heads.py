@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -61,10 +62,12 @@ class JoinedHead(nn.Module):
 
     Args:
         heads: Of one dimension each.
-        turn: Float32[heads · dim, dim], orthonormal columns.
+        turn: Float32[heads · dim, dim], orthonormal columns, the least important first.
     """
 
     turn: Tensor
+    correction: HubCorrection | None = None
+    """What the first, least important column makes room for."""
 
     def __init__(self, heads: Sequence[ProjectionHead], turn: Tensor) -> None:
         super().__init__()
@@ -77,7 +80,45 @@ class JoinedHead(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Features to unit rows."""
-        return F.normalize(self.side_by_side(features) @ self.turn, dim=-1)
+        rows = F.normalize(self.side_by_side(features) @ self.turn, dim=-1)
+        if self.correction is None:
+            return rows
+        return F.normalize(torch.cat([self.correction.column(rows), rows[:, 1:]], dim=-1), dim=-1)
+
+
+@dataclass(frozen=True)
+class HubCorrection:
+    """One column of an embedding that says how near the row is to texts in general, so that dot products with it
+    subtract that from the score.
+
+    Some photographs are near to every query (hubness, Radovanović et al. 2010, https://jmlr.org/papers/v11/radovanovic10a.html)
+    and push out those that were meant. Subtracting their soft nearness to a bank of queries is the inverted softmax
+    (Smith et al. 2017, https://arxiv.org/abs/1702.03859), here part of the embedding, so that any index of dot products
+    does it.
+
+    Attributes:
+        bank: Float32[n, dim], unit rows of training texts; of a text's embedding None, whose column is `gain`.
+        sharpness: Of the soft maximum.
+        gain: Weight of the column.
+        centre: Nearness at which an image's column is 0.
+    """
+
+    bank: Tensor | None
+    sharpness: float
+    gain: float
+    centre: float
+
+    def nearness(self, rows: Tensor) -> Tensor:
+        """Soft maximum of cosines to the bank: Float32[b, 1]."""
+        assert self.bank is not None
+        near = torch.logsumexp(self.sharpness * rows @ self.bank.T, dim=-1, keepdim=True)
+        return (near - math.log(len(self.bank))) / self.sharpness
+
+    def column(self, rows: Tensor) -> Tensor:
+        """Float32[b, 1] of unit rows Float32[b, dim]."""
+        if self.bank is None:
+            return torch.full_like(rows[:, :1], self.gain)
+        return self.gain * (self.centre - self.nearness(rows))
 
 
 class JoinedHeads(nn.Module):
@@ -110,6 +151,26 @@ def join_heads(pairs: Sequence[DualHeads], image_features: Tensor, text_features
     for side in sides:
         side.turn = turn
     return JoinedHeads(*sides)
+
+
+_TEXT_COLUMN = 0.25
+
+
+@torch.no_grad()
+def correct_hubs(joined: JoinedHeads, image_features: Tensor, bank: Tensor, *, share: float, sharpness: float) -> None:
+    """Let scores of `joined` be less of what an image has in common with every text (`HubCorrection`).
+
+    Args:
+        joined: Changed in place.
+        image_features: Float32[n, …], of training photographs: their nearness on average costs nothing.
+        bank: Float32[m, …], features of training texts.
+        share: How much of the nearness is subtracted.
+        sharpness: Of the soft maximum over the bank.
+    """
+    bare = HubCorrection(joined.text(bank), sharpness, share / _TEXT_COLUMN, 0.0)
+    centre = float(bare.nearness(joined.image(image_features)).mean())
+    joined.image.correction = replace(bare, centre=centre)
+    joined.text.correction = HubCorrection(None, sharpness, _TEXT_COLUMN, 0.0)
 
 
 def contrastive_loss(

@@ -90,6 +90,17 @@ class RefitRecipe:
 
 
 @dataclass(frozen=True)
+class HubRecipe:
+    """The correction of photographs that are near to every query (`peyda.training.heads.HubCorrection`)."""
+
+    share: float = 0.0
+    """How much of an image's nearness to texts in general is subtracted; 0 for no correction."""
+    texts: int = 1024
+    """Native captions in the bank."""
+    sharpness: float = 20.0
+
+
+@dataclass(frozen=True)
 class ClassRecipe:
     """Pseudo-photographs from the classifier's weight rows, with class names as their texts."""
 
@@ -141,6 +152,7 @@ class Recipe:
     words: WordRecipe = field(default_factory=WordRecipe)
     tune: TuneRecipe = field(default_factory=TuneRecipe)
     refit: RefitRecipe = field(default_factory=RefitRecipe)
+    hubs: HubRecipe = field(default_factory=HubRecipe)
 
 
 def _build(kind: type[T], values: dict[str, Any], where: str) -> T:

@@ -11,8 +11,9 @@ import torch
 
 from peyda.training.checkpoint import log_line
 from peyda.training.clip import Report, train_heads, validate
+from peyda.training.data import NATIVE
 from peyda.training.features import Progress, cached, digest, quantised_features
-from peyda.training.heads import DualHeads, JoinedHeads, join_heads
+from peyda.training.heads import DualHeads, JoinedHeads, correct_hubs, join_heads
 from peyda.training.memory import fit_transport
 from peyda.training.prepare import Prepared, prepare, text_weights
 from peyda.training.recipe import Recipe, save_recipe
@@ -76,7 +77,24 @@ def refit(recipe: Recipe, quantised: Prepared, tuned: DualHeads | None, run: Pat
     )
     scores = validate(quantised, joined, quantised.val_features)
     log_line(run, {"stage": "joined", "members": len(members), **scores}, report)
+    if recipe.hubs.share:
+        _correct_hubs(recipe, quantised, joined)
+        scores = validate(quantised, joined, quantised.val_features)
+        log_line(run, {"stage": "hubs", **scores}, report)
     return joined
+
+
+def _correct_hubs(recipe: Recipe, quantised: Prepared, joined: JoinedHeads) -> None:
+    native = np.asarray([kind == NATIVE for kind in quantised.data.kinds])
+    rows = np.unique(quantised.text_row[native])
+    chosen = np.random.default_rng(recipe.seed).permutation(rows)[: recipe.hubs.texts]
+    correct_hubs(
+        joined,
+        torch.from_numpy(np.array(quantised.image_features, np.float32)),
+        torch.from_numpy(np.array(quantised.text_features[np.sort(chosen)], np.float32)),
+        share=recipe.hubs.share,
+        sharpness=recipe.hubs.sharpness,
+    )
 
 
 def _with_quantised_features(
