@@ -1,7 +1,8 @@
 """The image tower for the CPU: a convolutional backbone in static int8 (QDQ), with its projection head behind it.
 
-Quantised with ONNX Runtime's own tools: per channel, calibrated on a few dozen real photographs, with weights that no
-processor's 16-bit sums overflow on (`peyda.encoders.saturation`); the pooling and the head stay in float (the head block-quantised to 8 bits). Needs the packages `onnx` and `onnxruntime`.
+Quantised with ONNX Runtime's own tools: per channel, calibrated on a few dozen real photographs, with weights on which
+no processor's 16-bit sums overflow (`peyda.encoders.saturation`). The pooling and the head stay in float, the head
+block-quantised to 8 bits. Needs the packages `onnx` and `onnxruntime`.
 """
 
 from __future__ import annotations

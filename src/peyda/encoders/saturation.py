@@ -1,11 +1,11 @@
 """Weights of int8 convolutions that give the same result on every processor.
 
-On x86 processors without VNNI (before 2019, many until 2022) ONNX Runtime multiplies UInt8 activations with Int8 weights
-by an instruction that adds two neighbouring products as a 16-bit number and stops at its end: `vpmaddubsw`
+On x86 processors without VNNI (before 2019, many until 2022) ONNX Runtime multiplies UInt8 activations with Int8
+weights by an instruction that adds two neighbouring products as a 16-bit number and stops at its end: `vpmaddubsw`
 (https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html#when-and-why-do-i-need-to-try-u8u8).
-Embeddings of one photograph then differ between machines, and are worse on the older one. Where two neighbouring weights
-of one sign add up to no more than 128, no activation can get there. ONNX Runtime's own way out, 7-bit weights, costs every
-output channel a bit; here each keeps what its own pairs allow. Needs the package `onnx`.
+Embeddings of one photograph then differ between machines, and are worse on the older one. Where two neighbouring
+weights of one sign add up to no more than 128, no activation can get there. ONNX Runtime's own way out, 7-bit weights,
+costs every output channel a bit; here each keeps what its own pairs allow. Needs the package `onnx`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def largest_pairs(weight: npt.NDArray[np.generic]) -> npt.NDArray[np.float64]:
 
 
 def shrink(weight: npt.NDArray[np.int8]) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float64]]:
-    """Weights whose pairs keep to `LIMIT`, and the factor by which each output channel's scale grows, Float64[outputs]."""
+    """Weights whose pairs keep to `LIMIT`, and by how much each output channel's scale grows: Float64[outputs]."""
     factor = np.maximum(largest_pairs(weight) / LIMIT, 1)
     while True:
         small = np.rint(weight / factor.reshape(-1, 1, 1, 1))
@@ -55,7 +55,7 @@ def avoid_saturation(model: onnx.ModelProto) -> int:
     made_by = {node.output[0]: node for node in model.graph.node}
 
     def read(name: str) -> npt.NDArray[np.generic]:
-        return numpy_helper.to_array(constants[name])
+        return np.asarray(numpy_helper.to_array(constants[name]))
 
     def write(name: str, value: npt.NDArray[np.generic]) -> None:
         constants[name].CopyFrom(numpy_helper.from_array(value, name))
@@ -73,7 +73,7 @@ def avoid_saturation(model: onnx.ModelProto) -> int:
         bias = made_by.get(node.input[2]) if len(node.input) > 2 else None
         if bias is not None:  # Int32 in units of activation scale · weight scale, without which nothing is fused
             unit = read(made_by[node.input[0]].input[1]).astype(np.float32) * scale
-            value = read(bias.input[0]).astype(np.float64) * read(bias.input[1])
+            value = read(bias.input[0]).astype(np.float64) * read(bias.input[1]).astype(np.float64)
             write(bias.input[0], np.rint(value / unit).astype(np.int32))
             write(bias.input[1], unit.astype(np.float32))
         count += 1
