@@ -574,11 +574,22 @@ def test_whole_run_makes_a_model_that_loads(data_dir: Path, tmp_path: Path, with
     assert [(line["stage"], line["epoch"]) for line in log if "epoch" in line] == [
         ("heads", 1), ("heads", 2), ("heads", 3), ("tune", 1), ("tune", 2), ("refit", 1), ("refit-2", 1),
     ]  # fmt: skip
+    with (data_dir / "native_fa.csv").open("a", encoding="utf-8") as table:
+        table.write("flickr8k/a.jpg,short,,گربه\n".replace("a.jpg", sorted(training_names(data_dir))[0]))
+    with pytest.raises(ConfigError, match="have changed"):
+        train_clip(
+            recipe, data_dir, tmp_path / "run", tmp_path / "model", report=lines.append, progress=lambda *_: None
+        )
     with pytest.raises(ConfigError, match="another recipe"):
         train_clip(
             dataclasses.replace(recipe, seed=9),
             data_dir, tmp_path / "run", tmp_path / "model2", report=lines.append, progress=lambda *_: None,
         )  # fmt: skip
+
+
+def training_names(data: Path) -> list[str]:
+    with (data / "flickr8k/split.csv").open(encoding="utf-8", newline="") as file:
+        return [row["image"] for row in csv.DictReader(file) if row["split"] == "train"]
 
 
 class _Killed(Exception):

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from peyda.errors import ConfigError
 from peyda.training.checkpoint import log_line
 from peyda.training.clip import Report, train_heads, validate
-from peyda.training.data import NATIVE
+from peyda.training.data import NATIVE, TrainingData
 from peyda.training.features import Progress, cached, digest, quantised_features
 from peyda.training.heads import DualHeads, JoinedHeads, correct_hubs, join_heads
 from peyda.training.memory import fit_transport
@@ -36,7 +37,7 @@ def train_clip(recipe: Recipe, data: Path, run: Path, out: Path, *, report: Repo
         `out`.
 
     Raises:
-        ConfigError: `run` belongs to another recipe.
+        ConfigError: `run` belongs to another recipe, or began with other texts.
         DataError: The data is not there, or a val or test photo is among the training captions.
         ModelError: A pretrained piece is not installed.
     """
@@ -44,6 +45,7 @@ def train_clip(recipe: Recipe, data: Path, run: Path, out: Path, *, report: Repo
 
     save_recipe(recipe, run)
     prepared = prepare(recipe, data, run, progress)
+    _same_texts(prepared.data, run)
     pieces = prepared.tokenizer.get_vocab_size()
     report(f"{len(prepared.data.photos)} photos, {len(prepared.data.texts)} texts, {pieces} pieces")
     tower, tuned = prepared.tower, None
@@ -58,6 +60,20 @@ def train_clip(recipe: Recipe, data: Path, run: Path, out: Path, *, report: Repo
     export_model(recipe, prepared, backbone, fitted, out)
     report(f"model written to {out}")
     return out
+
+
+def _same_texts(data: TrainingData, run: Path) -> None:
+    """Checkpoints of a run go on with the texts that it began with: a recipe names a table, not what is in it."""
+    path = run / "texts.sha256"
+    found = digest(
+        f"{photo} {weight} {text}" for photo, weight, text in zip(data.photo_of, data.weights, data.texts, strict=True)
+    )
+    if path.is_file() and path.read_text(encoding="utf-8") != found:
+        raise ConfigError(
+            f"the captions that {run} began with have changed",
+            hint="choose another --run directory, or bring back the tables as they were",
+        )
+    path.write_text(found, encoding="utf-8")
 
 
 def refit(recipe: Recipe, quantised: Prepared, tuned: DualHeads | None, run: Path, report: Report) -> JoinedHeads:
