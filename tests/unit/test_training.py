@@ -24,7 +24,13 @@ from peyda.encoders.text_graph import TextGraphConfig, build_text_graph  # noqa:
 from peyda.errors import ConfigError, DataError, ModelError  # noqa: E402
 from peyda.training import clip, tuning  # noqa: E402
 from peyda.training.baseline.recipe import read_baseline_recipe  # noqa: E402
-from peyda.training.data import add_translations, caltech_split, load_queries, load_training_data  # noqa: E402
+from peyda.training.data import (  # noqa: E402
+    add_translations,
+    caltech_split,
+    flickr_split,
+    load_queries,
+    load_training_data,
+)
 from peyda.training.dual import is_dual_recipe, read_dual_recipe  # noqa: E402
 from peyda.training.e5 import (  # noqa: E402
     TextConfig,
@@ -575,7 +581,8 @@ def test_whole_run_makes_a_model_that_loads(data_dir: Path, tmp_path: Path, with
         ("heads", 1), ("heads", 2), ("heads", 3), ("tune", 1), ("tune", 2), ("refit", 1), ("refit-2", 1),
     ]  # fmt: skip
     with (data_dir / "native_fa.csv").open("a", encoding="utf-8") as table:
-        table.write("flickr8k/a.jpg,short,,گربه\n".replace("a.jpg", sorted(training_names(data_dir))[0]))
+        name = next(name for name, part in flickr_split(data_dir).items() if part == "train")
+        table.write(f"flickr8k/{name},short,,گربه\n")
     with pytest.raises(ConfigError, match="have changed"):
         train_clip(
             recipe, data_dir, tmp_path / "run", tmp_path / "model", report=lines.append, progress=lambda *_: None
@@ -585,11 +592,6 @@ def test_whole_run_makes_a_model_that_loads(data_dir: Path, tmp_path: Path, with
             dataclasses.replace(recipe, seed=9),
             data_dir, tmp_path / "run", tmp_path / "model2", report=lines.append, progress=lambda *_: None,
         )  # fmt: skip
-
-
-def training_names(data: Path) -> list[str]:
-    with (data / "flickr8k/split.csv").open(encoding="utf-8", newline="") as file:
-        return [row["image"] for row in csv.DictReader(file) if row["split"] == "train"]
 
 
 class _Killed(Exception):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from peyda.errors import ConfigError
+from peyda.training.features import digest
 
 
 class Checkpoint:
@@ -30,6 +33,30 @@ class Checkpoint:
         for name, part in parts.items():
             part.load_state_dict(state[name])
         return int(state["epoch"])
+
+
+def keep_to_data(run: Path, seen: Iterable[str]) -> None:
+    """Note in `data.json` what a run is trained on, so that its checkpoints never go on with other captions: a recipe
+    names tables, not what is in them.
+
+    Args:
+        run: The run's directory.
+        seen: The captions, and whatever says which photographs they are of.
+
+    Raises:
+        ConfigError: The run began with others.
+    """
+    key, path = digest(seen), run / "data.json"
+    if path.is_file():
+        if json.loads(path.read_text(encoding="utf-8")).get("digest") != key:
+            raise ConfigError(
+                f"{run} holds a run on other captions: those that it began with have changed",
+                hint="choose another --run directory, or delete it",
+            )
+        return
+    half = path.with_suffix(".tmp")
+    half.write_text(json.dumps({"digest": key}), encoding="utf-8")
+    half.rename(path)
 
 
 def log_line(run: Path, values: dict[str, Any], report: Callable[[str], None]) -> None:

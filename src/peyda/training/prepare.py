@@ -13,6 +13,7 @@ from torch import Tensor
 
 from peyda.errors import ConfigError
 from peyda.persian import normalize
+from peyda.training.checkpoint import keep_to_data
 from peyda.training.data import (
     CLASS,
     GUESSED,
@@ -104,6 +105,7 @@ def prepare(recipe: Recipe, data: Path, run: Path, progress: Progress) -> Prepar
     """Read the data and compute (or find again) every frozen feature.
 
     Raises:
+        ConfigError: The run began with other captions.
         DataError: The data is not there.
         ModelError: A pretrained piece is not installed.
     """
@@ -114,6 +116,8 @@ def prepare(recipe: Recipe, data: Path, run: Path, progress: Progress) -> Prepar
         if not recipe.data.translations:
             raise ConfigError("data.translated needs data.translations", hint="the table that peyda filter wrote")
         add_translations(training, Path(recipe.data.translations), recipe.data.translated)
+    pairs = zip(training.photo_of, training.weights, training.texts, strict=True)
+    keep_to_data(run, (f"{photo} {weight} {text}" for photo, weight, text in pairs))
     classes = _class_names() if recipe.classes.per_batch or recipe.data.guessed else []
     queries = {("val", kind): load_queries(data, "val", kind) for kind in VAL_KINDS}
 

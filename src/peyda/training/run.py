@@ -9,17 +9,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from peyda.errors import ConfigError
 from peyda.training.checkpoint import log_line
 from peyda.training.clip import Report, train_heads, validate
-from peyda.training.data import NATIVE, TrainingData
+from peyda.training.data import NATIVE
 from peyda.training.features import Progress, cached, digest, quantised_features
 from peyda.training.heads import DualHeads, JoinedHeads, correct_hubs, join_heads
 from peyda.training.memory import fit_transport
 from peyda.training.prepare import Prepared, prepare, text_weights
 from peyda.training.recipe import Recipe, save_recipe
 from peyda.training.tuning import ClipModel, tune
-from peyda.types import Float32
+from peyda.types import Float32, Int64
 
 
 def train_clip(recipe: Recipe, data: Path, run: Path, out: Path, *, report: Report, progress: Progress) -> Path:
@@ -45,7 +44,6 @@ def train_clip(recipe: Recipe, data: Path, run: Path, out: Path, *, report: Repo
 
     save_recipe(recipe, run)
     prepared = prepare(recipe, data, run, progress)
-    _same_texts(prepared.data, run)
     pieces = prepared.tokenizer.get_vocab_size()
     report(f"{len(prepared.data.photos)} photos, {len(prepared.data.texts)} texts, {pieces} pieces")
     tower, tuned = prepared.tower, None
@@ -62,20 +60,6 @@ def train_clip(recipe: Recipe, data: Path, run: Path, out: Path, *, report: Repo
     return out
 
 
-def _same_texts(data: TrainingData, run: Path) -> None:
-    """Checkpoints of a run go on with the texts that it began with: a recipe names a table, not what is in it."""
-    path = run / "texts.sha256"
-    found = digest(
-        f"{photo} {weight} {text}" for photo, weight, text in zip(data.photo_of, data.weights, data.texts, strict=True)
-    )
-    if path.is_file() and path.read_text(encoding="utf-8") != found:
-        raise ConfigError(
-            f"the captions that {run} began with have changed",
-            hint="choose another --run directory, or bring back the tables as they were",
-        )
-    path.write_text(found, encoding="utf-8")
-
-
 def refit(recipe: Recipe, quantised: Prepared, tuned: DualHeads | None, run: Path, report: Report) -> JoinedHeads:
     """Fresh heads on the quantised tower's features, each member from a seed of its own, joined with the tuned ones.
 
@@ -86,31 +70,26 @@ def refit(recipe: Recipe, quantised: Prepared, tuned: DualHeads | None, run: Pat
     for n in range(recipe.refit.members):
         plan = dataclasses.replace(recipe, seed=recipe.seed + n)
         members.append(train_heads(plan, quantised, run, report, stage=f"refit-{n + 1}" if n else "refit"))
-    joined = join_heads(
-        members,
-        torch.from_numpy(np.array(quantised.image_features, np.float32)),
-        torch.from_numpy(np.array(quantised.text_features, np.float32)),
+    images, texts = (
+        torch.from_numpy(np.array(features, np.float32))
+        for features in (quantised.image_features, quantised.text_features)
     )
+    joined = join_heads(members, images, texts)
     scores = validate(quantised, joined, quantised.val_features)
     log_line(run, {"stage": "joined", "members": len(members), **scores}, report)
     if recipe.hubs.share:
-        _correct_hubs(recipe, quantised, joined)
+        bank = texts[torch.from_numpy(_bank_rows(recipe, quantised))]
+        correct_hubs(joined, images, bank, share=recipe.hubs.share, sharpness=recipe.hubs.sharpness)
         scores = validate(quantised, joined, quantised.val_features)
         log_line(run, {"stage": "hubs", **scores}, report)
     return joined
 
 
-def _correct_hubs(recipe: Recipe, quantised: Prepared, joined: JoinedHeads) -> None:
+def _bank_rows(recipe: Recipe, quantised: Prepared) -> Int64:
+    """Rows of some native captions among the text features, each once."""
     native = np.asarray([kind == NATIVE for kind in quantised.data.kinds])
     rows = np.unique(quantised.text_row[native])
-    chosen = np.random.default_rng(recipe.seed).permutation(rows)[: recipe.hubs.texts]
-    correct_hubs(
-        joined,
-        torch.from_numpy(np.array(quantised.image_features, np.float32)),
-        torch.from_numpy(np.array(quantised.text_features[np.sort(chosen)], np.float32)),
-        share=recipe.hubs.share,
-        sharpness=recipe.hubs.sharpness,
-    )
+    return np.sort(np.random.default_rng(recipe.seed).permutation(rows)[: recipe.hubs.texts])
 
 
 def _with_quantised_features(

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from peyda.errors import ConfigError, DataError
+from peyda.errors import DataError
 from peyda.training.baseline.backbone import Backbone, make_backbone
 from peyda.training.baseline.card import Counts, write_card
 from peyda.training.baseline.export import export_baseline
@@ -17,8 +16,9 @@ from peyda.training.baseline.fit import BaselineData, Report, ValSet, fit, valid
 from peyda.training.baseline.recipe import BaselineRecipe
 from peyda.training.baseline.sources import Sources, read_sources
 from peyda.training.baseline.words import WordVectors, cached_words
+from peyda.training.checkpoint import keep_to_data
 from peyda.training.data import Queries, TrainingData
-from peyda.training.features import Progress, digest
+from peyda.training.features import Progress
 from peyda.training.recipe import save_recipe
 from peyda.types import Bool, Float32, Int64
 
@@ -118,16 +118,7 @@ def _keep_to_data(run: Path, sources: Sources) -> None:
     """Note what the run is trained on, so that a checkpoint never goes on with other captions."""
     seen = [photo.name for photo in sources.training.photos] + sources.training.texts
     seen += [text for queries in sources.queries.values() for text in queries.texts]
-    key, path = digest(seen), run / "data.json"
-    if path.is_file():
-        if json.loads(path.read_text(encoding="utf-8")).get("digest") != key:
-            raise ConfigError(
-                f"{run} holds a run on other captions", hint="choose another --run directory, or delete it"
-            )
-        return
-    half = path.with_suffix(".tmp")
-    half.write_text(json.dumps({"digest": key}), encoding="utf-8")
-    half.rename(path)
+    keep_to_data(run, seen)
 
 
 def _training_arrays(
