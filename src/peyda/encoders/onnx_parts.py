@@ -83,7 +83,8 @@ def add_head(g: GraphParts, weights: Mapping[str, Float32], features: str, *, bi
     Weights by name: `head.norm.{weight,bias}`, `head.linear.…`, `head.mlp.1.…`, `head.mlp.4.…`
     (`peyda.training.heads.ProjectionHead`); or those of several joined heads, `head.N.norm.…` and so on, and
     `head.turn` Float32[heads · dim, dim] (`JoinedHead`); with them, where hubs are corrected (`HubCorrection`),
-    `head.hubs.column` Float32[3] (gain, centre, sharpness), and of images `head.hubs.bank` Float32[n, dim].
+    of images `head.hubs.nearness` Float32[3] (gain, centre, sharpness) and `head.hubs.bank` Float32[n, dim], of texts
+    `head.hubs.constant` Float32[1].
     """
     if "head.turn" not in weights:
         _unit_rows(g, _one_head(g, weights, features, "head", bits), "embedding")
@@ -93,7 +94,7 @@ def add_head(g: GraphParts, weights: Mapping[str, Float32], features: str, *, bi
     rows = [_unit_rows(g, _one_head(g, weights, features, f"head.{n}", bits), f"head.{n}.embedding") for n in members]
     g.node("Concat", rows, "head.joined", axis=-1)
     turned = g.linear("head.joined", "head.turn", np.ascontiguousarray(turn.T), bits)
-    if "head.hubs.column" not in weights:
+    if not any(name.startswith("head.hubs.") for name in weights):
         _unit_rows(g, turned, "embedding")
         return
     whole = _unit_rows(g, turned, "head.rows")
@@ -106,14 +107,14 @@ def add_head(g: GraphParts, weights: Mapping[str, Float32], features: str, *, bi
 
 
 def _hub_column(g: GraphParts, weights: Mapping[str, Float32], rows: str, bits: int) -> str:
-    """`peyda.training.heads.HubCorrection.column` of unit rows."""
-    gain, centre, sharpness = (float(value) for value in weights["head.hubs.column"])
-    if "head.hubs.bank" not in weights:
+    """The `column` of `peyda.training.heads.HubCorrection` or `ConstantColumn`, of unit rows."""
+    if "head.hubs.constant" in weights:
         # A constant column as long as the batch: any column times nought, plus the constant.
         first = g.const("first", np.asarray([0], np.int64))
         any_column = g.node("Slice", [rows, first, "second", "norm_axis"], "hubs.any")
         empty = g.node("Mul", [any_column, g.const("hubs.nought", np.asarray(0, np.float32))], "hubs.empty")
-        return g.node("Add", [empty, g.const("hubs.gain", np.asarray(gain, np.float32))], "hubs.column")
+        return g.node("Add", [empty, g.const("hubs.gain", weights["head.hubs.constant"][0])], "hubs.column")
+    gain, centre, sharpness = (float(value) for value in weights["head.hubs.nearness"])
     bank = weights["head.hubs.bank"]
     g.const("hubs.sharpness", np.asarray(sharpness, np.float32))
     logits = g.node("Mul", [g.linear(rows, "hubs.bank", bank, bits), "hubs.sharpness"], "hubs.logits")

@@ -47,12 +47,9 @@ def export_model(recipe: Recipe, prepared: Prepared, backbone: Path, heads: Join
 
 def head_weights(head: JoinedHead) -> dict[str, Float32]:
     """By the names that `peyda.encoders.onnx_parts.add_head` knows them by."""
-    weights = {name: value.detach().float().numpy() for name, value in head.state_dict().items()}
-    if found := head.correction:
-        weights["hubs.column"] = np.asarray([found.gain, found.centre, found.sharpness], np.float32)
-        if found.bank is not None:
-            weights["hubs.bank"] = found.bank.numpy()
-    elif len(head.heads) == 1:
+    column = head.correction.weights() if head.correction else {}
+    weights = {name: value.detach().float().numpy() for name, value in (head.state_dict() | column).items()}
+    if len(head.heads) == 1 and not column:
         # The turn of a single head changes no cosine.
         return {f"head.{name.removeprefix('heads.0.')}": value for name, value in weights.items() if name != "turn"}
     return {f"head.{name.removeprefix('heads.')}": value for name, value in weights.items()}

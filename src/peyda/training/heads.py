@@ -66,7 +66,7 @@ class JoinedHead(nn.Module):
     """
 
     turn: Tensor
-    correction: HubCorrection | None = None
+    correction: HubCorrection | ConstantColumn | None = None
     """What the first, least important column makes room for."""
 
     def __init__(self, heads: Sequence[ProjectionHead], turn: Tensor) -> None:
@@ -97,28 +97,44 @@ class HubCorrection:
     does it.
 
     Attributes:
-        bank: Float32[n, dim], unit rows of training texts; of a text's embedding None, whose column is `gain`.
+        bank: Float32[n, dim], unit rows of training texts.
         sharpness: Of the soft maximum.
         gain: Weight of the column.
-        centre: Nearness at which an image's column is 0.
+        centre: Nearness at which the column is 0.
     """
 
-    bank: Tensor | None
+    bank: Tensor
     sharpness: float
     gain: float
     centre: float
 
     def nearness(self, rows: Tensor) -> Tensor:
         """Soft maximum of cosines to the bank: Float32[b, 1]."""
-        assert self.bank is not None
         near = torch.logsumexp(self.sharpness * rows @ self.bank.T, dim=-1, keepdim=True)
         return (near - math.log(len(self.bank))) / self.sharpness
 
     def column(self, rows: Tensor) -> Tensor:
         """Float32[b, 1] of unit rows Float32[b, dim]."""
-        if self.bank is None:
-            return torch.full_like(rows[:, :1], self.gain)
         return self.gain * (self.centre - self.nearness(rows))
+
+    def weights(self) -> dict[str, Tensor]:
+        """By the names that `peyda.encoders.onnx_parts.add_head` knows them by, without "head."."""
+        return {"hubs.nearness": torch.tensor([self.gain, self.centre, self.sharpness]), "hubs.bank": self.bank}
+
+
+@dataclass(frozen=True)
+class ConstantColumn:
+    """What stands in every text's embedding where an image's has the column of `HubCorrection`."""
+
+    value: float
+
+    def column(self, rows: Tensor) -> Tensor:
+        """Float32[b, 1] of rows Float32[b, dim]."""
+        return torch.full_like(rows[:, :1], self.value)
+
+    def weights(self) -> dict[str, Tensor]:
+        """As `HubCorrection.weights`."""
+        return {"hubs.constant": torch.tensor([self.value])}
 
 
 class JoinedHeads(nn.Module):
@@ -170,7 +186,7 @@ def correct_hubs(joined: JoinedHeads, image_features: Tensor, bank: Tensor, *, s
     bare = HubCorrection(joined.text(bank), sharpness, share / _TEXT_COLUMN, 0.0)
     centre = float(bare.nearness(joined.image(image_features)).mean())
     joined.image.correction = replace(bare, centre=centre)
-    joined.text.correction = HubCorrection(None, sharpness, _TEXT_COLUMN, 0.0)
+    joined.text.correction = ConstantColumn(_TEXT_COLUMN)
 
 
 def contrastive_loss(
