@@ -30,6 +30,9 @@ class _DigitTable(dict[int, str]):
 _ASCII = _DigitTable("0123456789")
 _PERSIAN = _DigitTable("۰۱۲۳۴۵۶۷۸۹")
 
+NUMBER_WORDS = ("یک", "دو", "سه", "چهار", "پنج", "شش", "هفت", "هشت", "نه", "ده")
+"""The words for 1 to 10."""
+
 
 def to_ascii_digits(text: str) -> str:
     """Write every decimal digit, whatever its script, as 0–9; all else stays. Length is kept.

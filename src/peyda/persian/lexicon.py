@@ -14,6 +14,7 @@ from importlib.resources import files
 _IMAGENET = "imagenet_fa.tsv"
 _CALTECH101 = "caltech101_fa.tsv"
 _EVERYDAY = "everyday_fa.tsv"
+_WORDS = "words_fa.tsv"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,16 @@ def everyday_names() -> list[EverydayPhrase]:
     return list(_everyday_table())
 
 
+def word_counts() -> dict[str, int]:
+    """Words of the native training captions and of the names here as they are written, half-spaces and all, and how
+    often.
+
+    Raises:
+        ValueError: The installed table is damaged.
+    """
+    return dict(_word_table())
+
+
 @cache
 def _imagenet_table() -> tuple[ClassNames, ...]:
     classes = []
@@ -94,6 +105,11 @@ def _caltech101_table() -> tuple[ClassNames, ...]:
 @cache
 def _everyday_table() -> tuple[EverydayPhrase, ...]:
     return tuple(EverydayPhrase(en, _names(_EVERYDAY, persian)) for en, persian in _rows(_EVERYDAY, columns=2))
+
+
+@cache
+def _word_table() -> dict[str, int]:
+    return {word: int(count) for word, count in _rows(_WORDS, columns=2)}
 
 
 def _rows(name: str, *, columns: int) -> list[list[str]]:

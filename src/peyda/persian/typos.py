@@ -4,8 +4,7 @@ Each variant is one kind of spelling or slip, applied to a whole query: letters 
 out or typed as a space, digits of another script, vowel marks, Latin letters («Finglish»), the wrong keyboard layout,
 and slips of a finger. Variants that draw lots are repeatable: the same text and seed give the same slip.
 
-Sources: the keyboard is that of ISIRI 9147 (Microsoft's “Persian (Standard)”) over a US keyboard; Latin spelling
-follows what people write in messages, by a list of common words and by rule for the rest.
+Latin spelling follows what people write in messages, by a list of common words and by rule for the rest.
 """
 
 from __future__ import annotations
@@ -15,7 +14,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
-from peyda.persian.digits import to_ascii_digits
+from peyda.persian.digits import NUMBER_WORDS, to_ascii_digits, to_persian_digits
+from peyda.persian.keyboard import ENGLISH_KEYS, NEIGHBOURS
 
 ZWNJ = "\u200c"
 
@@ -24,20 +24,7 @@ _ARABIC_INDIC = str.maketrans("0123456789", "٠١٢٣٤٥٦٧٨٩")
 _DIACRITICS = "\u064e\u064f\u0650\u0651\u0652"
 _TATWEEL = "\u0640"
 _JOINS_NOTHING = "اآدذرزژوأإؤء"
-_NUMBERS = {"یک": "۱", "دو": "۲", "سه": "۳", "چهار": "۴", "پنج": "۵", "شش": "۶", "هفت": "۷", "هشت": "۸", "نه": "۹",
-            "ده": "۱۰"}  # fmt: skip
-
-_PERSIAN_ROWS = ("ضصثقفغعهخحجچ", "شسیبلاتنمکگ", "ظطزرذدپو")
-_US_ROWS = ("qwertyuiop[]", "asdfghjkl;'", "zxcvbnm,")
-_SHIFTED = {"آ": "H", "ژ": "C", "ئ": "S", "ؤ": "A", "أ": "G", "إ": "F", "ة": "J", "ء": "M", "؟": "?", "،": "T",
-            "؛": "Y", "«": "K", "»": "L", ZWNJ: " "}  # fmt: skip
-_KEYS: Mapping[str, str] = {
-    **{fa: us for row, keys in zip(_PERSIAN_ROWS, _US_ROWS, strict=True) for fa, us in zip(row, keys, strict=True)},
-    **_SHIFTED,
-}
-_NEIGHBOURS: Mapping[str, str] = {
-    letter: row[max(0, at - 1) : at] + row[at + 1 : at + 2] for row in _PERSIAN_ROWS for at, letter in enumerate(row)
-}
+_NUMBERS = {word: to_persian_digits(str(number)) for number, word in enumerate(NUMBER_WORDS, start=1)}
 
 _CONSONANTS = {
     "ب": "b", "پ": "p", "ت": "t", "ث": "s", "ج": "j", "چ": "ch", "ح": "h", "خ": "kh", "د": "d", "ذ": "z", "ر": "r",
@@ -135,12 +122,12 @@ def _numerals(text: str, _lots: random.Random) -> str:
 def _slip(text: str, lots: random.Random) -> str:
     """One slip in a word of at least three letters, a second one in a long text."""
     for _ in range(1 + (len(text) > 40)):
-        places = [at for at in range(1, len(text)) if text[at] in _NEIGHBOURS and text[at - 1] in _NEIGHBOURS]
+        places = [at for at in range(1, len(text)) if text[at] in NEIGHBOURS and text[at - 1] in NEIGHBOURS]
         if len(places) < 2:
             return text
         at = lots.choice(places)
         before, letter, after = text[:at], text[at], text[at + 1 :]
-        slips = [before + after, before + letter + letter + after, before + lots.choice(_NEIGHBOURS[letter]) + after]
+        slips = [before + after, before + letter + letter + after, before + lots.choice(NEIGHBOURS[letter]) + after]
         if letter != before[-1]:
             slips.append(before[:-1] + letter + before[-1] + after)
         text = lots.choice(slips)
@@ -158,7 +145,7 @@ def _joined(text: str, lots: random.Random) -> str:
 
 def _wrong_layout(text: str, _lots: random.Random) -> str:
     """The keys that would have given the text on a Persian keyboard, typed on an English one."""
-    return "".join(_KEYS.get(char, char) for char in to_ascii_digits(text))
+    return "".join(ENGLISH_KEYS.get(char, char) for char in to_ascii_digits(text))
 
 
 def _finglish(text: str, _lots: random.Random) -> str:
