@@ -36,10 +36,12 @@ class PreprocessConfig:
 
 @dataclass(frozen=True, slots=True)
 class TextOptions:
-    """What a text tower wants done to texts, in the words of open_clip's `tokenizer_kwargs`."""
+    """What a text tower wants done to texts: the first two in the words of open_clip's `tokenizer_kwargs`."""
 
     cleaning: str = ""
     language: str = ""
+    spelling: bool = False
+    """Whether mistyped Persian is put right first (`peyda.persian.spelling`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,20 +209,23 @@ def verify_model(directory: Path) -> list[str]:
 
 
 def read_text_options(directory: Path) -> TextOptions:
-    """How texts are prepared for a model, from `text_cfg` in its `config.json`.
+    """How texts are prepared for a model, from `text_cfg` in its `config.json`, and `spelling` of our own exports.
 
     Exports of NLLB models that name no language get the token of Persian: their tokenizer's own default is English.
 
     Raises:
         ModelError: `config.json` cannot be read, or its `text_cfg` is malformed.
     """
-    text = read_json(directory / "config.json").get("text_cfg") or {}
+    config = read_json(directory / "config.json")
+    text = config.get("text_cfg") or {}
     options = text.get("tokenizer_kwargs") or {} if isinstance(text, dict) else None
     if not isinstance(options, dict):
         raise ModelError(f"text_cfg in config.json of {directory} is malformed", hint="pull or export the model again")
     is_nllb = "nllb" in str(text.get("hf_tokenizer_name", "")).lower()
     return TextOptions(
-        cleaning=str(options.get("clean", "")), language=str(options.get("language", _PERSIAN if is_nllb else ""))
+        cleaning=str(options.get("clean", "")),
+        language=str(options.get("language", _PERSIAN if is_nllb else "")),
+        spelling=bool((config.get("peyda") or {}).get("spelling", False)),
     )
 
 

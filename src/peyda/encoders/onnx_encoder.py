@@ -63,6 +63,7 @@ class OnnxEncoder:
             threads=min(_TEXT_THREADS, self.threads),  # one query cannot be spread over calls, so its graph gets them
             cleaning=options.cleaning,
             language=options.language,
+            spelling=options.spelling,
         )
         version = self.info.normalizer_version
         if version and version != NORMALIZER_VERSION:

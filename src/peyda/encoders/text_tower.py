@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     import onnxruntime as ort
     from tokenizers import Tokenizer
 
+    from peyda.persian.spelling import Speller
+
 _BATCH = 32
 _CHUNK = 1024
 # Where there is much to do, each core runs small batches of its own: they stay in its cache, and no graph waits for
@@ -64,6 +66,7 @@ class TextTower:
         threads: Of the graph; where many sentences come at once, how many graphs run beside each other.
         cleaning: How texts are cleaned after normalising, see `clean`.
         language: Token that every text begins with, of tokenizers that have one for each language (NLLB).
+        spelling: Whether mistyped Persian words are put right first (`peyda.persian.spelling`).
     """
 
     def __init__(
@@ -76,6 +79,7 @@ class TextTower:
         threads: int,
         cleaning: str = "",
         language: str = "",
+        spelling: bool = False,
     ) -> None:
         self.folder = folder
         self.name = name
@@ -84,6 +88,7 @@ class TextTower:
         self.threads = threads
         self.cleaning = cleaning
         self.language = language
+        self.spelling = spelling
         self._lock = threading.Lock()
         self._loaded: ort.InferenceSession | None = None
         self._bulk: ort.InferenceSession | None = None
@@ -129,6 +134,8 @@ class TextTower:
     def tokens(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of texts, normalised and cut to the context length, without padding."""
         chunk = [normalize(text[:MAX_CHARACTERS]) for text in texts]
+        if self.spelling:
+            chunk = [self._speller.correct(text) for text in chunk]
         if self.cleaning:
             chunk = [clean(text, self.cleaning) for text in chunk]
         return [encoding.ids for encoding in self._tokenizer.encode_batch(chunk)]
@@ -185,6 +192,12 @@ class TextTower:
         if "attention_mask" in inputs:
             feed["attention_mask"] = mask.astype(np.int64 if "int64" in inputs["attention_mask"].type else np.int32)
         return feed
+
+    @cached_property
+    def _speller(self) -> Speller:
+        from peyda.encoders.spelling import load_speller
+
+        return load_speller(self._tokenizer, self.folder / "tokenizer.json")
 
     @cached_property
     def _pad_id(self) -> int:
