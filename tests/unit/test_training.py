@@ -56,6 +56,7 @@ from peyda.training.recipe import (  # noqa: E402
     read_recipe,
     read_recipe_as,
 )
+from peyda.training.text_pooling import FeatureScale, pool, pooled_layers, pooled_width  # noqa: E402
 from peyda.training.text_recipe import ScorerRecipe, TranslatorRecipe  # noqa: E402
 from peyda.training.tokenizer import pieces_to_keep, tokenizer_json  # noqa: E402
 
@@ -147,12 +148,37 @@ def test_pruned_tower_gives_the_same_features(tmp_path: Path) -> None:
     torch.testing.assert_close(whole(ids, mask), pruned(renumbered, mask))
 
 
-def test_padding_does_not_change_features(tmp_path: Path) -> None:
+@pytest.mark.parametrize("pooling", ["mean", "layers"])
+def test_padding_does_not_change_features(tmp_path: Path, pooling: str) -> None:
     write_e5(tmp_path / "e5.bin")
-    tower = build_text_tower(read_e5(tmp_path / "e5.bin")).eval()
+    tower = build_text_tower(read_e5(tmp_path / "e5.bin"), pooling=pooling).eval()
     short = tower(torch.tensor([[0, 7, 2]]), torch.tensor([[1, 1, 1]]))
     padded = tower(torch.tensor([[0, 7, 2, 1, 1]]), torch.tensor([[1, 1, 1, 0, 0]]))
     torch.testing.assert_close(short, padded, atol=1e-5, rtol=1e-4)
+
+
+def test_pooling_of_layers_by_hand() -> None:
+    states = [torch.full((1, 3, 2), float(n)) for n in range(3)]
+    states[2][0, :, 0] = torch.tensor([5.0, 7.0, 900.0])  # the last token is padding
+    pooled = pool(states, torch.tensor([[1, 1, 0]]), (0, 2))
+    assert pooled.tolist() == [[0, 0, 6, 2, 5, 2, 7, 2]]
+    assert pooled.shape[1] == pooled_width(2, (0, 2))
+    assert pool(states, torch.tensor([[1, 1, 0]]), (2,)).tolist() == [[6, 2]]
+
+
+def test_which_layers_are_pooled() -> None:
+    assert pooled_layers("mean", 12) == (12,)
+    assert pooled_layers("layers", 12) == (0, 3, 6, 9, 11, 12)
+    assert pooled_layers("layers", 6) == (0, 3, 6)
+    with pytest.raises(ConfigError, match=r"text\.pooling must be mean or layers"):
+        pooled_layers("max", 12)
+
+
+def test_scaled_features_have_mean_0_and_spread_1() -> None:
+    features = np.random.default_rng(0).normal([3, -1, 0], [2, 0.1, 0], (500, 3)).astype(np.float16)
+    scaled = FeatureScale.of(features).apply(features)
+    np.testing.assert_allclose(scaled.mean(0), 0, atol=1e-2)
+    np.testing.assert_allclose(scaled.std(0), [1, 1, 0], atol=1e-2)
 
 
 # --- the tokenizer -------------------------------------------------------------------------------------------------
@@ -217,26 +243,36 @@ def test_four_bit_blocks_are_reproduced_exactly() -> None:
     np.testing.assert_array_equal((values * found[..., None]).reshape(6, 64), weight)
 
 
-@pytest.mark.parametrize(("bits", "members", "corrected"), [(4, 1, False), (8, 1, False), (8, 3, False), (8, 2, True)])
-def test_text_graph_equals_torch(tmp_path: Path, bits: int, members: int, corrected: bool) -> None:
+@pytest.mark.parametrize(
+    ("bits", "members", "corrected", "pooling"),
+    [(4, 1, False, "mean"), (8, 1, False, "mean"), (8, 3, False, "mean"), (8, 2, True, "mean"), (8, 2, True, "layers")],
+)
+def test_text_graph_equals_torch(tmp_path: Path, bits: int, members: int, corrected: bool, pooling: str) -> None:
     import onnxruntime
 
     write_e5(tmp_path / "e5.bin")
-    tower = build_text_tower(read_e5(tmp_path / "e5.bin")).eval()
+    tower = build_text_tower(read_e5(tmp_path / "e5.bin"), pooling=pooling).eval()
     torch.manual_seed(2)
-    joined = join_heads([DualHeads(32, 32, 32, 32, 0.5) for _ in range(members)], *torch.randn(2, 90, 32)).eval()
+    images, texts = torch.randn(90, 32), torch.randn(90, tower.width)
+    joined = join_heads([DualHeads(32, tower.width, 32, 32, 0.5) for _ in range(members)], images, texts).eval()
     if corrected:
-        correct_hubs(joined, torch.randn(90, 32), torch.randn(20, 32), share=0.5, sharpness=20)
+        correct_hubs(joined, images, texts[:20], share=0.5, sharpness=20)
     head = joined.text
+    scale = FeatureScale(
+        *np.random.default_rng(0).uniform(0.5, 1, (2, tower.width)).astype(np.float32)
+        if pooling == "layers"
+        else np.asarray([[0], [1]], np.float32)
+    )
     weights = {name: value.numpy() for name, value in tower.state_dict().items()}
     weights["word"], weights["position"] = weights.pop("word.weight"), weights.pop("position.weight")
-    weights |= head_weights(head)
-    model = build_text_graph(TextGraphConfig(4, 2, 1, 40, tower_bits=bits), weights)
+    weights |= scale.weights() | head_weights(head)
+    model = build_text_graph(TextGraphConfig(4, 2, 1, 40, tower_bits=bits, pooled=tower.kept), weights)
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     ids = np.asarray([[0, 7, 8, 2], [0, 9, 2, 1]], np.int32)
     (found,) = session.run(None, {"text": ids})
     with torch.inference_mode():
-        wanted = head(tower(torch.from_numpy(ids).long(), torch.from_numpy((ids != 1).astype(np.int64)))).numpy()
+        features = tower(torch.from_numpy(ids).long(), torch.from_numpy((ids != 1).astype(np.int64)))
+        wanted = head(torch.from_numpy(scale.apply(features.numpy()))).numpy()
         if members == 1:  # its turn changes no cosine and is left out
             wanted = wanted @ np.linalg.inv(head.turn.numpy())
     assert (found * wanted).sum(1).min() > 0.999

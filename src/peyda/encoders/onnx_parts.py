@@ -101,19 +101,17 @@ def add_head(g: GraphParts, weights: Mapping[str, Float32], features: str, *, bi
     for name, place in (("second", 1), ("end", turn.shape[1])):
         g.const(name, np.asarray([place], np.int64))
     rest = g.node("Slice", [whole, "second", "end", "norm_axis"], "head.rest")
-    _unit_rows(
-        g, g.node("Concat", [_hub_column(g, weights, whole, bits), rest], "head.corrected", axis=-1), "embedding"
-    )
+    if "head.hubs.constant" in weights:
+        g.const("hubs.pads", np.asarray([0, 1, 0, 0], np.int64))
+        g.initializers.append(numpy_helper.from_array(np.asarray(weights["head.hubs.constant"][0]), "hubs.constant"))
+        corrected = g.node("Pad", [rest, "hubs.pads", "hubs.constant"], "head.corrected")
+    else:
+        corrected = g.node("Concat", [_hub_column(g, weights, whole, bits), rest], "head.corrected", axis=-1)
+    _unit_rows(g, corrected, "embedding")
 
 
 def _hub_column(g: GraphParts, weights: Mapping[str, Float32], rows: str, bits: int) -> str:
-    """The `column` of `peyda.training.heads.HubCorrection` or `ConstantColumn`, of unit rows."""
-    if "head.hubs.constant" in weights:
-        # A constant column as long as the batch: any column times nought, plus the constant.
-        first = g.const("first", np.asarray([0], np.int64))
-        any_column = g.node("Slice", [rows, first, "second", "norm_axis"], "hubs.any")
-        empty = g.node("Mul", [any_column, g.const("hubs.nought", np.asarray(0, np.float32))], "hubs.empty")
-        return g.node("Add", [empty, g.const("hubs.gain", weights["head.hubs.constant"][0])], "hubs.column")
+    """The `column` of `peyda.training.heads.HubCorrection`, of unit rows."""
     gain, centre, sharpness = (float(value) for value in weights["head.hubs.nearness"])
     bank = weights["head.hubs.bank"]
     g.const("hubs.sharpness", np.asarray(sharpness, np.float32))

@@ -35,6 +35,8 @@ class TextGraphConfig:
     layer_norm_eps: float = 1e-12
     tower_bits: int = 4
     head_bits: int = 8
+    pooled: tuple[int, ...] = ()
+    """Layers whose states are averaged over the tokens (0 is the embedding layer); none for the last alone."""
 
 
 def build_text_graph(config: TextGraphConfig, weights: Mapping[str, Float32]) -> onnx.ModelProto:
@@ -44,11 +46,12 @@ def build_text_graph(config: TextGraphConfig, weights: Mapping[str, Float32]) ->
         config: Shape and quantisation.
         weights: By name: `word` [pieces, h], `position` [context, h], `norm.{weight,bias}`; for each layer n
             `layers.n.{q,k,v,ao,fi,fo,aln,oln}.{weight,bias}`; and the head's as `add_head`
-            takes them.
+            takes them. Where several layers are pooled, also `pooled.{mean,factor}` [width].
     """
     g = GraphParts()
     x, mask = add_text_tower(g, config, weights)
-    add_head(g, weights, add_mean_pool(g, x, mask), bits=config.head_bits)
+    pooled = add_layer_pool(g, config, weights, mask) if len(config.pooled) > 1 else add_mean_pool(g, x, mask)
+    add_head(g, weights, pooled, bits=config.head_bits)
     dim = head_dim(weights)
     graph = helper.make_graph(
         g.nodes,
@@ -136,6 +139,23 @@ def _layer(g: GraphParts, config: TextGraphConfig, weights: Mapping[str, Float32
     wide = g.linear(middle, f"{name}.fi", w("fi.weight"), config.tower_bits)
     active = g.node("BiasGelu", [wide, g.const(f"{name}.fi.bias", w("fi.bias"))], f"{name}.active", CONTRIB)
     return skip_norm(g.linear(active, f"{name}.fo", w("fo.weight"), config.tower_bits), "oln", "fo", middle)
+
+
+def add_layer_pool(g: GraphParts, config: TextGraphConfig, weights: Mapping[str, Float32], mask: str) -> str:
+    """Of the states of the layers in `config.pooled`: their means over the tokens, the last one's first token and
+    maximum, brought to one scale: Float32[b, (layers + 2) · h] (`peyda.training.text_pooling`).
+    """
+    states = ["embedded" if n == 0 else f"layers.{n - 1}.oln" for n in config.pooled]
+    means = add_mean_pool(g, g.node("Concat", states, "states", axis=-1), mask)
+    row = g.node("Gather", [states[-1], g.const("first", np.asarray([0], np.int64))], "pooled.first_row", axis=1)
+    first = g.node("Squeeze", [row, "axis_tokens"], "pooled.first")
+    token = g.node("Unsqueeze", ["is_token", "axis_last"], "is_token.column")
+    g.const("lowest", np.asarray(-1e4, np.float32))
+    kept = g.node("Where", [token, states[-1], "lowest"], "pooled.kept")
+    largest = g.node("ReduceMax", [kept, "axis_tokens"], "pooled.maximum", keepdims=0)
+    side_by_side = g.node("Concat", [means, first, largest], "pooled.raw", axis=-1)
+    shifted = g.node("Sub", [side_by_side, g.const("pooled.mean", weights["pooled.mean"])], "pooled.shifted")
+    return g.node("Mul", [shifted, g.const("pooled.factor", weights["pooled.factor"])], "pooled.scaled")
 
 
 def add_mean_pool(g: GraphParts, x: str, mask: str) -> str:

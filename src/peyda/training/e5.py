@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from peyda.errors import ModelError
+from peyda.training.text_pooling import pool, pooled_layers, pooled_width
 from peyda.types import Float32
 
 _HEADER = struct.Struct("<4sI7ifi5iQ")
@@ -169,11 +170,17 @@ class _Layer(nn.Module):
 
 
 class TextTransformer(nn.Module):
-    """BERT encoder with mean pooling: ids to sentence features."""
+    """BERT encoder with pooling over tokens: ids to sentence features.
 
-    def __init__(self, config: TextConfig) -> None:
+    Args:
+        config: Its shape.
+        kept: The states that are pooled (`peyda.training.text_pooling.pooled_layers`); the last alone by default.
+    """
+
+    def __init__(self, config: TextConfig, kept: Sequence[int] | None = None) -> None:
         super().__init__()
         self.config = config
+        self.kept = tuple(kept or (config.layers,))
         self.word = nn.Embedding(config.vocab, config.hidden)
         self.position = nn.Embedding(config.max_positions, config.hidden)
         self.norm = nn.LayerNorm(config.hidden, eps=config.layer_norm_eps)
@@ -181,32 +188,42 @@ class TextTransformer(nn.Module):
 
     def states(self, ids: Tensor, mask: Tensor) -> Tensor:
         """`ids`, `mask`: Int64[b, t] (mask 1 for a token, 0 for padding) to token states Float32[b, t, hidden]."""
+        return self.all_states(ids, mask)[-1]
+
+    def all_states(self, ids: Tensor, mask: Tensor) -> list[Tensor]:
+        """As `states`, of the embedding layer and of every layer."""
         positions = torch.arange(ids.shape[1], device=ids.device)
         x: Tensor = self.norm(self.word(ids) + self.position(positions))
         bias = (mask.to(x.dtype)[:, None, None, :] - 1) * 1e4
+        states = [x]
         for layer in self.layers:
-            x = layer(x, bias)
-        return x
+            states.append(layer(states[-1], bias))
+        return states
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """`ids`, `mask`: Int64[b, t], as `states` takes them, to features Float32[b, hidden]: the mean over tokens."""
-        x = self.states(ids, mask)
-        keep = mask.to(x.dtype)
-        total = (x * keep[:, :, None]).sum(1)
-        return total / keep.sum(1, keepdim=True).clamp(min=1)
+        """`ids`, `mask`: Int64[b, t], as `states` takes them, to features Float32[b, width] (`text_pooling.pool`)."""
+        return pool(self.all_states(ids, mask), mask, self.kept)
+
+    @property
+    def width(self) -> int:
+        """How many numbers `forward` gives a text."""
+        return pooled_width(self.config.hidden, self.kept)
 
 
-def build_text_tower(file: E5File, keep: Sequence[int] | None = None, layers: int | None = None) -> TextTransformer:
+def build_text_tower(
+    file: E5File, keep: Sequence[int] | None = None, layers: int | None = None, pooling: str = "mean"
+) -> TextTransformer:
     """A torch copy of the encoder.
 
     Args:
         file: What `read_e5` gave.
         keep: Ids of the pieces to keep, in their new order; all of them by default.
         layers: How many of the first layers to keep; all by default.
+        pooling: As `peyda.training.text_pooling.pooled_layers` takes it.
     """
     kept = np.arange(file.config.vocab) if keep is None else np.asarray(keep)
     config = replace(file.config, vocab=len(kept), layers=layers or file.config.layers)
-    tower = TextTransformer(config)
+    tower = TextTransformer(config, pooled_layers(pooling, config.layers))
     t = {name: torch.from_numpy(value) for name, value in file.tensors.items()}
     state = {
         "word.weight": t["emb.word"][torch.from_numpy(kept)],

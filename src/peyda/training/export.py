@@ -115,8 +115,10 @@ def _export_textual(recipe: Recipe, prepared: Prepared, heads: JoinedHeads, fold
         pad_id=piece_id(prepared.tokenizer, "<pad>"),
         context_length=recipe.text.context_length,
         layer_norm_eps=tower.config.layer_norm_eps,
+        pooled=tower.kept,
     )
-    graph = build_text_graph(config, tower_weights(tower) | head_weights(heads.text))
+    scale = prepared.text_scale.weights() if prepared.text_scale else {}
+    graph = build_text_graph(config, tower_weights(tower) | scale | head_weights(heads.text))
     onnx.save(graph, folder / "model.onnx")
     write_tokenizer(prepared.tokenizer, folder / "tokenizer.json")
     write_json(
@@ -144,6 +146,7 @@ def _write_config(recipe: Recipe, prepared: Prepared, folder: Path) -> None:
                 "description": recipe.description,
                 "licence": _LICENCE,
                 "normalizer_version": NORMALIZER_VERSION,
+                "spelling": True,
                 "files": file_records(folder),
             },
         },

@@ -96,9 +96,9 @@ def late_features(tower: Lite2, maps: Float32, *, stage: int, flip: bool = False
 def text_features(
     tower: TextTransformer, tokenizer: Tokenizer, texts: Sequence[str], *, progress: Progress, batch: int = 256
 ) -> Float32:
-    """Pooled features of normalised texts: `Float32[n, hidden]`, in their order."""
+    """Pooled features of normalised texts: `Float32[n, width]`, in their order."""
     tower = tower.eval()
-    out = np.empty((len(texts), tower.config.hidden), np.float32)
+    out = np.empty((len(texts), tower.width), np.float32)
     ids = [encoding.ids for encoding in tokenizer.encode_batch(list(texts))]
     order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
     for start in range(0, len(order), batch):

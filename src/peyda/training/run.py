@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from peyda.errors import ConfigError
 from peyda.training.checkpoint import log_line
 from peyda.training.clip import Report, train_heads, validate
 from peyda.training.data import NATIVE
@@ -65,7 +66,12 @@ def refit(recipe: Recipe, quantised: Prepared, tuned: DualHeads | None, run: Pat
 
     Tuned heads have seen every photograph in many crops, fresh ones what quantisation does to it: together they are
     better than either (docs/log.md).
+
+    Raises:
+        ConfigError: There is neither a tuned pair nor a member.
     """
+    if tuned is None and not recipe.refit.members:
+        raise ConfigError("refit.members = 0 leaves no heads", hint="it needs tune.epochs above 0")
     members = [] if tuned is None else [tuned]
     for n in range(recipe.refit.members):
         plan = dataclasses.replace(recipe, seed=recipe.seed + n)
