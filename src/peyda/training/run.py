@@ -64,8 +64,8 @@ def train_clip(recipe: Recipe, data: Path, run: Path, out: Path, *, report: Repo
 def refit(recipe: Recipe, quantised: Prepared, tuned: DualHeads | None, run: Path, report: Report) -> JoinedHeads:
     """Fresh heads on the quantised tower's features, each member from a seed of its own, joined with the tuned ones.
 
-    Tuned heads have seen every photograph in many crops, fresh ones what quantisation does to it: together they are
-    better than either (docs/log.md).
+    Tuned heads have seen every photograph in many crops, fresh ones what quantisation does to it: together they can be
+    better than either, and the mean of their cosines costs a search nothing (docs/log.md).
 
     Raises:
         ConfigError: There is neither a tuned pair nor a member.
