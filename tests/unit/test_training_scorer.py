@@ -129,6 +129,15 @@ def test_resume_is_bitwise_equal(tmp_path: Path) -> None:
         assert torch.equal(value, resumed.state_dict()[name]), name
 
 
+def test_a_run_belongs_to_the_pairs_that_it_began_with(tmp_path: Path) -> None:
+    recipe = dataclasses.replace(RECIPE, epochs=1)
+    run = _run()
+    fit_scorer(recipe, run, tmp_path, lambda _: None)
+    run.pairs = [*run.pairs[:-1], dataclasses.replace(run.pairs[-1], persian="گربه")]
+    with pytest.raises(ConfigError, match="have changed"):
+        fit_scorer(recipe, run, tmp_path, lambda _: None)
+
+
 def test_a_run_belongs_to_one_recipe(tmp_path: Path) -> None:
     save_recipe(RECIPE, tmp_path / "run")
     save_recipe(RECIPE, tmp_path / "run")

@@ -232,6 +232,15 @@ def test_the_exported_engine_says_what_the_model_says(
     assert engine.translate(["red dog"]) == [Translated("سگ قرمز")]
 
 
+def test_a_run_belongs_to_the_pairs_that_it_began_with(tmp_path: Path) -> None:
+    recipe = dataclasses.replace(RECIPE, epochs=1)
+    prepared = _run(tmp_path, recipe)
+    fit_translator(recipe, prepared, tmp_path, lambda _: None)
+    prepared.pairs = prepared.pairs[::-1]
+    with pytest.raises(ConfigError, match="have changed"):
+        fit_translator(recipe, prepared, tmp_path, lambda _: None)
+
+
 def test_resume_is_bitwise_equal(tmp_path: Path) -> None:
     recipe = dataclasses.replace(RECIPE, epochs=4, dropout=0.1, word_dropout=0.1)
     whole = fit_translator(recipe, _run(tmp_path, recipe), _made(tmp_path / "a"), lambda _: None)

@@ -23,7 +23,7 @@ from peyda.metrics.separation import area_under_curve
 from peyda.persian import normalize
 from peyda.quality.damages import DAMAGES, swap_pairs
 from peyda.training.batches import batches_of, draw
-from peyda.training.checkpoint import Checkpoint, log_line
+from peyda.training.checkpoint import Checkpoint, keep_to_data, log_line
 from peyda.training.e5 import build_text_tower, read_e5
 from peyda.training.features import pad
 from peyda.training.pairs import Pair, load_held_out, load_pairs
@@ -62,7 +62,7 @@ def train_scorer(recipe: ScorerRecipe, data: Path, run: Path, out: Path, *, repo
         `out`.
 
     Raises:
-        ConfigError: `run` belongs to another recipe.
+        ConfigError: `run` belongs to another recipe, or began with other texts.
         DataError: The data is not there.
         ModelError: The pretrained encoder is not installed.
     """
@@ -169,6 +169,7 @@ def fit_scorer(recipe: ScorerRecipe, prepared: ScorerRun, run: Path, report: Rep
     rates = [recipe.tower_learning_rate, recipe.head_learning_rate]
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rates, total_steps=max(2, steps), pct_start=0.1)
     parts = {"model": model, "average": average, "optimizer": optimizer, "schedule": schedule}
+    keep_to_data(run, map(str, prepared.pairs))
     checkpoint = Checkpoint(run / "scorer.pt")
     for epoch in range(checkpoint.restore(parts), recipe.epochs):
         began = time.monotonic()

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from peyda.persian import normalize
 from peyda.training.batches import draw, token_batches
-from peyda.training.checkpoint import Checkpoint, log_line
+from peyda.training.checkpoint import Checkpoint, keep_to_data, log_line
 from peyda.training.e5 import build_text_tower, read_e5
 from peyda.training.features import pad
 from peyda.training.pairs import NATIVE, WORD, Pair, load_held_out, load_pairs
@@ -66,7 +66,7 @@ def train_translator(recipe: TranslatorRecipe, data: Path, run: Path, out: Path,
         `out`.
 
     Raises:
-        ConfigError: `run` belongs to another recipe.
+        ConfigError: `run` belongs to another recipe, or began with other texts.
         DataError: The data is not there.
         ModelError: The pretrained encoder is not installed.
     """
@@ -149,6 +149,7 @@ def fit_translator(recipe: TranslatorRecipe, prepared: TranslatorRun, run: Path,
     )
     parts = {"model": model, "average": average, "best": best, "optimizer": optimizer, "schedule": schedule}
     score = nn.ParameterDict({"chrf": nn.Parameter(torch.tensor(-1.0), requires_grad=False)})
+    keep_to_data(run, map(str, prepared.pairs))
     checkpoint = Checkpoint(run / "translator.pt")
     for epoch in range(checkpoint.restore(parts | {"score": score}), recipe.epochs):
         began = time.monotonic()
