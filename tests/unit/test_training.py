@@ -633,7 +633,7 @@ def test_whole_run_makes_a_model_that_loads(data_dir: Path, tmp_path: Path, with
 def test_text_embeddings_of_an_exported_run_are_those_of_training(
     data_dir: Path, tmp_path: Path, without_downloads: None
 ) -> None:
-    """As the shipped recipe has it: several layers pooled and brought to one scale, the tuned heads alone."""
+    """As the shipped recipe has it: several layers pooled and brought to one scale, the tuned heads going on alone."""
     from peyda.encoders import load_encoder
     from peyda.training import run as runs
 
@@ -642,14 +642,14 @@ def test_text_embeddings_of_an_exported_run_are_those_of_training(
     recipe = dataclasses.replace(
         tiny,
         text=dataclasses.replace(tiny.text, pooling="layers"),
-        refit=dataclasses.replace(tiny.refit, members=0),
+        refit=dataclasses.replace(tiny.refit, start="tuned"),
     )
     quiet = {"report": lambda _: None, "progress": lambda *_: None}
     out = runs.train_clip(recipe, data_dir, tmp_path / "run", tmp_path / "model", **quiet)
     prepared = runs.prepare(recipe, data_dir, tmp_path / "run", lambda *_: None)
     assert prepared.text_features.shape[1] == 4 * 32  # two layers' means, the last one's first token and maximum
     heads = DualHeads(1280, 4 * 32, 32, 32, 0.5)
-    heads.load_state_dict(torch.load(tmp_path / "run/tune.pt", weights_only=True)["average"]["heads"])
+    heads.load_state_dict(torch.load(tmp_path / "run/refit.pt", weights_only=True)["average"])
     rows = prepared.text_row[:6]
     features = torch.from_numpy(prepared.text_features[rows].astype(np.float32))
     wanted = heads.eval().text(features).detach().numpy()
@@ -659,7 +659,7 @@ def test_text_embeddings_of_an_exported_run_are_those_of_training(
     found /= np.linalg.norm(found, axis=1, keepdims=True)
     np.testing.assert_allclose(found @ found.T, wanted @ wanted.T, atol=0.05)
     without_heads = dataclasses.replace(recipe, tune=dataclasses.replace(recipe.tune, epochs=0))
-    with pytest.raises(ConfigError, match=r"refit\.members = 0 leaves no heads"):
+    with pytest.raises(ConfigError, match="needs tuned heads"):
         runs.train_clip(without_heads, data_dir, tmp_path / "run2", tmp_path / "model2", **quiet)
 
 

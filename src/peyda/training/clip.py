@@ -172,17 +172,30 @@ def ema_update(average: nn.Module, model: nn.Module, decay: float) -> None:
                 a.copy_(b)
 
 
-def train_heads(recipe: Recipe, prepared: Prepared, run: Path, report: Report, *, stage: str = "heads") -> DualHeads:
+def train_heads(
+    recipe: Recipe,
+    prepared: Prepared,
+    run: Path,
+    report: Report,
+    *,
+    stage: str = "heads",
+    start: DualHeads | None = None,
+) -> DualHeads:
     """Heads on the features of `prepared`; resumes from `STAGE.pt`. Returns the average of the weights (EMA).
 
-    `stage` is "heads", or whatever else a member of the refit is called.
+    `stage` is "heads", or whatever else a member of the refit is called; `start` are heads to go on from.
     """
     settings = recipe.heads
     is_refit = stage != "heads"
     if is_refit:
         plan = recipe.refit
         settings = dataclasses.replace(
-            settings, epochs=plan.epochs, batch=plan.batch, learning_rate=plan.learning_rate, scale=plan.scale
+            settings,
+            epochs=plan.epochs,
+            batch=plan.batch,
+            learning_rate=plan.learning_rate,
+            dropout=plan.dropout,
+            scale=plan.scale,
         )
         recipe = dataclasses.replace(recipe, classes=dataclasses.replace(recipe.classes, per_batch=plan.per_batch))
     torch.manual_seed(recipe.seed)
@@ -194,6 +207,8 @@ def train_heads(recipe: Recipe, prepared: Prepared, run: Path, report: Report, *
         settings.dropout,
         settings.scale,
     )
+    if start is not None:
+        heads.load_state_dict(start.state_dict())
     average = copy.deepcopy(heads)
     sampler = Sampler(prepared)
     steps = settings.epochs * (len(sampler.groups) // settings.batch)

@@ -75,14 +75,18 @@ class HeadRecipe:
 
 @dataclass(frozen=True)
 class RefitRecipe:
-    """The last stage: fresh heads on features of the quantised tower, the ones that users will have. What is not said
-    here is as in `heads`.
+    """The last stage: heads on features of the quantised tower, the ones that users will have. What is not said here is
+    as in `heads`.
     """
 
+    start: str = "fresh"
+    """"fresh" heads, joined with the tuned ones where there are such, or the "tuned" ones, which go on here alone."""
     epochs: int = 25
     batch: int = 1024
     learning_rate: float = 1e-3
+    dropout: float = 0.5
     scale: float = 10.0
+    """Of fresh heads."""
     english: float = 0.0
     """As `data.english`, which must be above 0 when this is."""
     per_batch: int = 0

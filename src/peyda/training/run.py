@@ -37,12 +37,13 @@ def train_clip(recipe: Recipe, data: Path, run: Path, out: Path, *, report: Repo
         `out`.
 
     Raises:
-        ConfigError: `run` belongs to another recipe, or began with other texts.
+        ConfigError: `run` belongs to another recipe, or began with other texts; or `refit` cannot start so.
         DataError: The data is not there, or a val or test photo is among the training captions.
         ModelError: A pretrained piece is not installed.
     """
     from peyda.training.export import export_model, quantize_tower
 
+    _check_refit(recipe)
     save_recipe(recipe, run)
     prepared = prepare(recipe, data, run, progress)
     pieces = prepared.tokenizer.get_vocab_size()
@@ -62,20 +63,18 @@ def train_clip(recipe: Recipe, data: Path, run: Path, out: Path, *, report: Repo
 
 
 def refit(recipe: Recipe, quantised: Prepared, tuned: DualHeads | None, run: Path, report: Report) -> JoinedHeads:
-    """Fresh heads on the quantised tower's features, each member from a seed of its own, joined with the tuned ones.
+    """Heads fitted to the quantised tower's features: the tuned ones, or fresh ones joined with them.
 
     Tuned heads have seen every photograph in many crops, fresh ones what quantisation does to it: together they can be
-    better than either, and the mean of their cosines costs a search nothing (docs/log.md).
-
-    Raises:
-        ConfigError: There is neither a tuned pair nor a member.
+    better than either, and the mean of their cosines costs a search nothing. Each fresh member has a seed of its own.
     """
-    if tuned is None and not recipe.refit.members:
-        raise ConfigError("refit.members = 0 leaves no heads", hint="it needs tune.epochs above 0")
-    members = [] if tuned is None else [tuned]
-    for n in range(recipe.refit.members):
-        plan = dataclasses.replace(recipe, seed=recipe.seed + n)
-        members.append(train_heads(plan, quantised, run, report, stage=f"refit-{n + 1}" if n else "refit"))
+    if recipe.refit.start == "tuned":
+        members = [train_heads(recipe, quantised, run, report, stage="refit", start=tuned)]
+    else:
+        members = [] if tuned is None else [tuned]
+        for n in range(recipe.refit.members):
+            plan = dataclasses.replace(recipe, seed=recipe.seed + n)
+            members.append(train_heads(plan, quantised, run, report, stage=f"refit-{n + 1}" if n else "refit"))
     images, texts = (
         torch.from_numpy(np.array(features, np.float32))
         for features in (quantised.image_features, quantised.text_features)
@@ -89,6 +88,18 @@ def refit(recipe: Recipe, quantised: Prepared, tuned: DualHeads | None, run: Pat
         scores = validate(quantised, joined, quantised.val_features)
         log_line(run, {"stage": "hubs", **scores}, report)
     return joined
+
+
+def _check_refit(recipe: Recipe) -> None:
+    """Before the hours that come before it.
+
+    Raises:
+        ConfigError: The stage cannot start as the recipe has it.
+    """
+    if recipe.refit.start not in ("fresh", "tuned"):
+        raise ConfigError(f"refit.start must be fresh or tuned, not {recipe.refit.start!r}")
+    if recipe.refit.start == "tuned" and not recipe.tune.epochs:
+        raise ConfigError("refit.start = 'tuned' needs tuned heads", hint="tune.epochs is 0")
 
 
 def _bank_rows(recipe: Recipe, quantised: Prepared) -> Int64:
