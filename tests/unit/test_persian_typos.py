@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import peyda.persian.colloquial
 import peyda.persian.typos
 from peyda.persian import normalize
 from peyda.persian.typos import VARIANTS, mistype
@@ -24,6 +25,7 @@ TEXT = f"دو سگ قهوه{ZWNJ}ای در پارک بازی می{ZWNJ}کنند"
         ("no_half_space", "دو سگ قهوهای در پارک بازی میکنند"),
         ("space_for_half_space", "دو سگ قهوه ای در پارک بازی می کنند"),
         ("number_words", f"۲ سگ قهوه{ZWNJ}ای در پارک بازی می{ZWNJ}کنند"),
+        ("colloquial", f"دو سگ قهوه{ZWNJ}ای در پارک بازی میکنن"),
         ("keyboard_layout", "n, s' ri,i hd nv mhv; fhcd ld ;kkn"),
         ("finglish", "do sag ghahvei dar park bazi mikonand"),
     ],
@@ -94,3 +96,4 @@ def test_examples_in_the_module_run() -> None:
     result = doctest.testmod(peyda.persian.typos)
     assert result.attempted >= 3
     assert result.failed == 0
+    assert doctest.testmod(peyda.persian.colloquial).failed == 0

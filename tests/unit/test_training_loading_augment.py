@@ -13,9 +13,9 @@ from PIL import Image
 
 from peyda.errors import ConfigError
 from peyda.persian import normalize
+from peyda.persian.colloquial import colloquial
 from peyda.training.loading import ImageAugmentation, TypedPersian
 from peyda.training.loading.augment import jitter_colours, lose_detail, names_colour, random_crop, says_side
-from peyda.training.loading.colloquial import colloquial
 from peyda.training.loading.typed import SURVIVES_NORMALIZING
 
 KEYS = [one.name for one in fields(TypedPersian)]
@@ -286,6 +286,6 @@ def test_chances_are_shares() -> None:
     ],
 )
 def test_spoken_forms(written: str, spoken: str) -> None:
-    found = {colloquial(written, lots(seed)).replace("می‌", "می") for seed in range(10)}
+    found = {colloquial(written, lots(seed).random).replace("می‌", "می") for seed in range(10)}
     assert found == {spoken}
-    assert colloquial(written, lots(0), share=0.0) == written
+    assert colloquial(written, lots(0).random, share=0.0) == written

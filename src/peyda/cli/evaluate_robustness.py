@@ -49,8 +49,8 @@ def robustness(
     """Find photographs by captions as people mistype them, and say what each kind of mistyping costs.
 
     Kinds: arabic_letters, no_half_space, space_for_half_space, digits, number_words, diacritics, tatweel, finglish,
-    keyboard_layout, typing_slip, missing_space. Each is measured on the queries that it changes, beside the same
-    queries written correctly.
+    keyboard_layout, typing_slip, missing_space, colloquial. Each is measured on the queries that it changes, beside
+    the same queries written correctly.
     """
     from peyda.evaluation.robustness import evaluate_robustness
     from peyda.persian.typos import VARIANTS

@@ -2,7 +2,8 @@
 
 Each variant is one kind of spelling or slip, applied to a whole query: letters of an Arabic keyboard, a half-space left
 out or typed as a space, digits of another script, vowel marks, Latin letters («Finglish»), the wrong keyboard layout,
-and slips of a finger. Variants that draw lots are repeatable: the same text and seed give the same slip.
+slips of a finger, and the spoken forms that people type as they say them. Variants that draw lots are repeatable: the
+same text and seed give the same slip.
 
 Latin spelling follows what people write in messages, by a list of common words and by rule for the rest.
 """
@@ -14,6 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
+from peyda.persian.colloquial import colloquial
 from peyda.persian.digits import NUMBER_WORDS, to_ascii_digits, to_persian_digits
 from peyda.persian.keyboard import ENGLISH_KEYS, NEIGHBOURS
 
@@ -134,6 +136,10 @@ def _slip(text: str, lots: random.Random) -> str:
     return text
 
 
+def _colloquial(text: str, lots: random.Random) -> str:
+    return colloquial(text, lots.random)
+
+
 def _joined(text: str, lots: random.Random) -> str:
     """One space left out between two words."""
     places = [at for at, char in enumerate(text) if char == " " and 0 < at < len(text) - 1]
@@ -218,6 +224,7 @@ VARIANTS: tuple[Variant, ...] = (
     Variant("keyboard_layout", "typed with the English layout on", _wrong_layout),
     Variant("typing_slip", "a slip of the finger, two in a long query", _slip),
     Variant("missing_space", "a space left out", _joined),
+    Variant("colloquial", "spoken forms", _colloquial),
 )
 """Every way to mistype, in the order of reports."""
 

@@ -34,8 +34,8 @@ import numpy as np
 
 from peyda.errors import ConfigError
 from peyda.persian import to_ascii_digits, to_persian_digits
+from peyda.persian.colloquial import ZWNJ, colloquial
 from peyda.persian.typos import VARIANTS
-from peyda.training.loading.colloquial import ZWNJ, colloquial
 
 SURVIVES_NORMALIZING = ("colloquial", "number_words", "half_space", "missing_space", "madda", "sound", "slip")
 """Keys of `TypedPersian` that a tower which normalises has to learn; the others it never sees."""
@@ -157,7 +157,7 @@ _ARABIC_LETTERS = _of_variant("arabic_letters")
 _ARABIC_DIGITS = _of_variant("digits")
 
 _WRITE: dict[str, _Write] = {
-    "colloquial": lambda text, rng: colloquial(text, rng, _SPOKEN_SHARE),
+    "colloquial": lambda text, rng: colloquial(text, rng.random, _SPOKEN_SHARE),
     "number_words": _of_variant("number_words"),
     "half_space": _half_space,
     "missing_space": _of_variant("missing_space"),

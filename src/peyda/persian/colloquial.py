@@ -10,8 +10,6 @@ import re
 from collections.abc import Callable
 from functools import partial
 
-import numpy as np
-
 ZWNJ = "\u200c"
 
 _START = rf"(?<![\w{ZWNJ}])"
@@ -49,17 +47,18 @@ _WORDS = {
 _CONSONANT = "[بپتثجچحخدذرزژسشصضطظعغفقکگلمن]"
 _PARTICIPLE = r"\w+(?:شسته|تاده|ساده|شده|مانده|یده|رفته|کرده|داده|اشته|اخته|ورده|بسته)"
 
-_Replacement = Callable[[re.Match[str], np.random.Generator], str]
+_Draw = Callable[[], float]
+_Replacement = Callable[[re.Match[str], _Draw], str]
 
 
 def _any_of(words: dict[str, str]) -> str:
     return "|".join(sorted(map(re.escape, words), key=len, reverse=True))
 
 
-def _verb(found: re.Match[str], rng: np.random.Generator) -> str:
+def _verb(found: re.Match[str], draw: _Draw) -> str:
     stem = found["stem"]
     ending = "ن" if found["ending"] == "ند" else "د" if stem in _KEEPS_DAL else "ه"
-    joint = ZWNJ if rng.random() < 0.3 and stem not in _JOINED else ""
+    joint = ZWNJ if draw() < 0.3 and stem not in _JOINED else ""
     return found["prefix"] + joint + _STEMS[stem] + ending
 
 
@@ -85,21 +84,22 @@ _FORMS: tuple[tuple[re.Pattern[str], _Replacement], ...] = (
 )
 
 
-def colloquial(text: str, rng: np.random.Generator, share: float = 1.0) -> str:
+def colloquial(text: str, draw: Callable[[], float], share: float = 1.0) -> str:
     """`text` as it is spoken.
 
     Args:
         text: Written Persian, with half-spaces where they belong.
-        rng: Source of randomness.
+        draw: Gives numbers from 0 to 1, 1 excluded, by chance.
         share: Chance of each form to be replaced.
 
-    >>> colloquial("مردی روی نیمکت نشسته است و نان می‌خورد", np.random.default_rng(2))
+    >>> import random
+    >>> colloquial("مردی روی نیمکت نشسته است و نان می‌خورد", random.Random(0).random)
     'مردی رو نیمکت نشسته و نون میخوره'
     """
     for pattern, replace in _FORMS:
-        text = pattern.sub(partial(_maybe, replace, rng, share), text)
+        text = pattern.sub(partial(_maybe, replace, draw, share), text)
     return text
 
 
-def _maybe(replace: _Replacement, rng: np.random.Generator, share: float, found: re.Match[str]) -> str:
-    return replace(found, rng) if rng.random() < share else found[0]
+def _maybe(replace: _Replacement, draw: _Draw, share: float, found: re.Match[str]) -> str:
+    return replace(found, draw) if draw() < share else found[0]
