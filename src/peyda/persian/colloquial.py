@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from functools import partial
 
-ZWNJ = "\u200c"
+from peyda.persian.letters import ZWNJ
 
 _START = rf"(?<![\w{ZWNJ}])"
 _END = rf"(?![\w{ZWNJ}\u064b-\u0654])"

@@ -9,21 +9,17 @@ from __future__ import annotations
 
 import math
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 
-_ZWNJ = "\u200c"
+from peyda.persian.letters import CONSONANTS, ZWNJ
+
 _LATIN_WORD = re.compile(r"[a-z]+")
 _SHORT_VOWELS = re.compile(r"[aeiouyvw]")
 _TWICE = re.compile(r"(.)\1+")
 # Sounds that Latin writes with two letters, as one letter each.
 _PAIRS = {"kh": "x", "gh": "q", "sh": "S", "ch": "C", "zh": "Z", "oo": "u", "ou": "u", "ee": "i", "c": "k"}
-_CONSONANTS = {
-    "ب": "b", "پ": "p", "ت": "t", "ث": "s", "ج": "j", "چ": "C", "ح": "h", "خ": "x", "د": "d", "ذ": "z", "ر": "r",
-    "ز": "z", "ژ": "Z", "س": "s", "ش": "S", "ص": "s", "ض": "z", "ط": "t", "ظ": "z", "غ": "q", "ف": "f", "ق": "q",
-    "ک": "k", "گ": "g", "ل": "l", "م": "m", "ن": "n", "ه": "h",
-}  # fmt: skip
 
 # Natural logarithms. A letter that disagrees costs its entry below times _DISAGREE; a word that is not known costs
 # _UNKNOWN more than it does as it stands.
@@ -32,29 +28,25 @@ _SHORT_VOWEL, _LONG_VOWEL_UNWRITTEN = 0.15, 1.2
 # A text is read when Persian is likelier by so much in all and by so much a word; a text more probable as it stands
 # than so much a letter is English (docs/log.md).
 _IN_ALL, _A_WORD = 9.0, 2.0
-_ENGLISH_LETTER, _ENGLISH_LETTER_SHORT, _SHORT_TEXT = -3.3, -3.4, 3
+_ENGLISH_LETTER, _ENGLISH_LETTER_SHORT, _SHORT_TEXT = -3.3, -3.4, 3  # a short text has fewer words
+_FEWEST_LETTERS = 4
 
 
 class FinglishReader:
     """Reads Latin spellings of known Persian words. Thread-safe.
 
     Args:
-        counts: Persian words as they are written, half-spaces and all, and how often.
+        counts: Persian words as they are written, half-spaces and all, and the parts of these, and how often.
         log_probability: Natural logarithm of how probable a Latin word is as it stands.
     """
 
     def __init__(self, counts: Mapping[str, int], log_probability: Callable[[str], float]) -> None:
-        whole = Counter(counts)
-        for word, count in counts.items():
-            if _ZWNJ in word:
-                for part in word.split(_ZWNJ):
-                    whole[part] += count
-        total = sum(whole.values())
+        total = sum(counts.values())
         self._log_probability = log_probability
         self._words: dict[str, list[tuple[str, float]]] = defaultdict(list)
-        for word, count in whole.items():
+        for word, count in counts.items():
             # A final ه is heard as a vowel («گربه») or as a consonant («کلاه»).
-            for consonants in {_persian_consonants(word), _persian_consonants(word + _ZWNJ)}:
+            for consonants in {_persian_consonants(word), _persian_consonants(word + ZWNJ)}:
                 self._words[consonants].append((word, math.log(count / total)))
         self._likeliest = lru_cache(4096)(self._likeliest_uncached)
 
@@ -69,7 +61,7 @@ class FinglishReader:
         letters = sum(map(len, words))
         as_it_stands = [self._log_probability(word) for word in words]
         english = _ENGLISH_LETTER if len(words) >= _SHORT_TEXT else _ENGLISH_LETTER_SHORT
-        if letters <= _SHORT_TEXT or sum(as_it_stands) > english * letters:
+        if letters < _FEWEST_LETTERS or sum(as_it_stands) > english * letters:
             return text
         gain = 0.0
         for word, latin in zip(words, as_it_stands, strict=True):
@@ -86,13 +78,12 @@ class FinglishReader:
             (word, log_share - _DISAGREE * _disagreement(word, one_letter_each))
             for word, log_share in self._words.get(_latin_consonants(one_letter_each), ())
         )
-        word, likelihood = max(found, key=lambda one: one[1], default=(latin, -math.inf))
-        return (word, likelihood) if likelihood > -math.inf else (latin, -math.inf)
+        return max([(latin, -math.inf), *found], key=lambda one: one[1])
 
 
 def _normalised(word: str) -> str:
     """As `peyda.persian.normalize` has a word: no half-spaces, no ی of the ezafe after ه."""
-    return (word[:-2] if word.endswith(f"ه{_ZWNJ}ی") else word).replace(_ZWNJ, " ")
+    return (word[:-2] if word.endswith(f"ه{ZWNJ}ی") else word).replace(ZWNJ, " ")
 
 
 def _with_pairs(latin: str) -> str:
@@ -101,16 +92,19 @@ def _with_pairs(latin: str) -> str:
     return latin
 
 
+_SOUNDS = {letter: _with_pairs(latin) for letter, latin in CONSONANTS.items()}
+
+
 def _latin_consonants(latin: str) -> str:
     """y, v and w are vowels as often, and so is a final h."""
     return _TWICE.sub(r"\1", _SHORT_VOWELS.sub("", latin.removesuffix("h")))
 
 
 def _persian_consonants(word: str) -> str:
-    parts = [part.removesuffix("ه") for part in word.split(_ZWNJ)]
-    if word.endswith(f"ه{_ZWNJ}"):
+    parts = [part.removesuffix("ه") for part in word.split(ZWNJ)]
+    if word.endswith(f"ه{ZWNJ}"):
         parts[-1] = "ه"
-    return _TWICE.sub(r"\1", "".join(_CONSONANTS.get(letter, "") for part in parts for letter in part))
+    return _TWICE.sub(r"\1", "".join(_SOUNDS.get(letter, "") for part in parts for letter in part))
 
 
 def _disagreement(word: str, latin: str) -> float:
@@ -136,10 +130,10 @@ def _disagreement(word: str, latin: str) -> float:
 
 def _spellings(word: str, at: int) -> list[tuple[str, float]]:
     """How a letter may be written in Latin, and what each way costs."""
-    letter, is_last = word[at], word[at + 1 : at + 2] in ("", _ZWNJ)
-    if letter == _ZWNJ:
+    letter, is_last = word[at], word[at + 1 : at + 2] in ("", ZWNJ)
+    if letter == ZWNJ:
         return [("", 0.0)]
-    if letter == "ا" and word[at - 1 : at] == _ZWNJ:
+    if letter == "ا" and word[at - 1 : at] == ZWNJ:
         return [("a", 0.0), ("", 0.0)]
     if letter in "آا":
         return [("a", 0.0), ("aa", 0.0), ("e", 0.8), ("o", 0.5), ("u", 0.7), ("", 1.2)]
@@ -151,5 +145,5 @@ def _spellings(word: str, at: int) -> list[tuple[str, float]]:
         return [("", 0.1), ("a", 0.1), ("e", 0.2)]
     if letter == "ه" and is_last:
         return [("e", 0.0), ("eh", 0.0), ("h", 0.0), ("i", 0.4), ("a", 0.4)]
-    one = _CONSONANTS.get(letter)
+    one = _SOUNDS.get(letter)
     return [(one, 0.0), (one * 2, 0.1)] if one else [("", 1.0)]

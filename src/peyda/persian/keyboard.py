@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from peyda.persian.letters import ZWNJ
+
 _PERSIAN_ROWS = ("ضصثقفغعهخحجچ", "شسیبلاتنمکگ", "ظطزرذدپو")
 _US_ROWS = ("qwertyuiop[]", "asdfghjkl;'", "zxcvbnm,")
 _SHIFTED = {"آ": "H", "ژ": "C", "ئ": "S", "ؤ": "A", "أ": "G", "إ": "F", "ة": "J", "ء": "M", "؟": "?", "،": "T",
-            "؛": "Y", "«": "K", "»": "L", "\u200c": " "}  # fmt: skip
+            "؛": "Y", "«": "K", "»": "L", ZWNJ: " "}  # fmt: skip
 _PLAIN = {fa: us for row, keys in zip(_PERSIAN_ROWS, _US_ROWS, strict=True) for fa, us in zip(row, keys, strict=True)}
 
 ENGLISH_KEYS: Mapping[str, str] = _PLAIN | _SHIFTED

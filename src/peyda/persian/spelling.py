@@ -23,13 +23,13 @@ from functools import cached_property
 from peyda.persian.digits import NUMBER_WORDS
 from peyda.persian.finglish import FinglishReader
 from peyda.persian.keyboard import NEIGHBOURS, PERSIAN_KEYS
+from peyda.persian.letters import ALIKE, ZWNJ
 
-_ZWNJ = "\u200c"
 _PERSIAN = re.compile(r"[\u0621-\u06cc]+")
 _NUMBERS = {str(number): word for number, word in enumerate(NUMBER_WORDS, start=1)}
 _ASCII_LETTER = re.compile(r"[a-z]")
 _LETTERS = "".join(NEIGHBOURS) + "آژئ"
-_SAME_SOUND = tuple(map(frozenset, ("زذضظ", "سصث", "تط", "هح", "قغ", "اعآ", "ئی")))
+_SAME_SOUND = (*ALIKE, "اعآ", "ئی")
 _PREFIXES = ("نمی", "می")
 _SUFFIXES = ("هایشان", "هایمان", "هایش", "هایی", "های", "ها", "ترین", "تر", "اند", "ام", "اش", "ای")
 # Endings written on to a word: a known word with one of them is known too.
@@ -59,16 +59,15 @@ class Speller:
     """
 
     def __init__(self, counts: Mapping[str, int], log_probability: Callable[[str], float]) -> None:
-        self._counts: Counter[str] = Counter()
+        self._counts = Counter(counts)  # and parts of words with half-spaces
         self._glued: dict[str, str] = {}
         self._log_probability = log_probability
-        self._whole_words = counts
         for word, count in counts.items():
-            parts = word.split(_ZWNJ)
-            for part in parts:
-                self._counts[part] += count
-            if len(parts) > 1:
+            if ZWNJ in word:
+                parts = word.split(ZWNJ)
                 self._glued.setdefault("".join(parts), " ".join(parts))
+                for part in parts:
+                    self._counts[part] += count
 
     def correct(self, text: str) -> str:
         """A normalised text with its mistyped words put right; the same text where nothing is wrong.
@@ -100,7 +99,7 @@ class Speller:
     @cached_property
     def _finglish(self) -> FinglishReader:
         """Made for the first Latin text: most people never type one."""
-        return FinglishReader(self._whole_words, self._log_probability)
+        return FinglishReader(self._counts, self._log_probability)
 
     def _in_persian_layout(self, text: str) -> str:
         """What the same keys give with the Persian layout on, where that makes known words of a Latin text."""

@@ -18,8 +18,7 @@ from itertools import pairwise
 from peyda.persian.colloquial import colloquial
 from peyda.persian.digits import NUMBER_WORDS, to_ascii_digits, to_persian_digits
 from peyda.persian.keyboard import ENGLISH_KEYS, NEIGHBOURS
-
-ZWNJ = "\u200c"
+from peyda.persian.letters import CONSONANTS, ZWNJ
 
 _ARABIC = str.maketrans("یک", "يك")
 _ARABIC_INDIC = str.maketrans("0123456789", "٠١٢٣٤٥٦٧٨٩")
@@ -28,11 +27,6 @@ _TATWEEL = "\u0640"
 _JOINS_NOTHING = "اآدذرزژوأإؤء"
 _NUMBERS = {word: to_persian_digits(str(number)) for number, word in enumerate(NUMBER_WORDS, start=1)}
 
-_CONSONANTS = {
-    "ب": "b", "پ": "p", "ت": "t", "ث": "s", "ج": "j", "چ": "ch", "ح": "h", "خ": "kh", "د": "d", "ذ": "z", "ر": "r",
-    "ز": "z", "ژ": "zh", "س": "s", "ش": "sh", "ص": "s", "ض": "z", "ط": "t", "ظ": "z", "غ": "gh", "ف": "f", "ق": "gh",
-    "ک": "k", "گ": "g", "ل": "l", "م": "m", "ن": "n", "ه": "h",
-}  # fmt: skip
 _LATIN_MARKS = {"؟": "?", "،": ",", "؛": ";", "«": '"', "»": '"'}
 _WORDS = {
     "و": "o", "در": "dar", "با": "ba", "از": "az", "به": "be", "که": "ke", "را": "ra", "بر": "bar", "تا": "ta",
@@ -96,7 +90,7 @@ def mistype(text: str, code: str, *, seed: int = 0) -> str:
 
 def _diacritics(text: str, lots: random.Random) -> str:
     """A vowel mark on about a third of the letters, on one at least."""
-    letters = [at for at, char in enumerate(text) if char in _CONSONANTS]
+    letters = [at for at, char in enumerate(text) if char in CONSONANTS]
     if not letters:
         return text
     marked = {at for at in letters if lots.random() < 0.3} or {lots.choice(letters)}
@@ -108,7 +102,7 @@ def _stretch(text: str, lots: random.Random) -> str:
     places = [
         at + 1
         for at, (one, following) in enumerate(pairwise(text))
-        if one in _CONSONANTS and one not in _JOINS_NOTHING and following.isalpha()
+        if one in CONSONANTS and one not in _JOINS_NOTHING and following.isalpha()
     ]
     if not places:
         return text
@@ -203,8 +197,8 @@ def _sounds(word: str) -> list[tuple[str, bool, bool]]:
             sounds.append(("y" if is_consonant else "i", True, not is_consonant))
         elif char == "ه" and is_last and sounds and not after_vowel:
             sounds.append(("e", True, True))
-        elif char in _CONSONANTS:
-            sounds.append((_CONSONANTS[char], True, False))
+        elif char in CONSONANTS:
+            sounds.append((CONSONANTS[char], True, False))
         elif char.isalpha() and not char.isascii():
             continue  # hamza and what Latin spelling leaves out
         elif char not in _DIACRITICS and char != _TATWEEL:

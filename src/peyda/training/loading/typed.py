@@ -34,7 +34,8 @@ import numpy as np
 
 from peyda.errors import ConfigError
 from peyda.persian import to_ascii_digits, to_persian_digits
-from peyda.persian.colloquial import ZWNJ, colloquial
+from peyda.persian.colloquial import colloquial
+from peyda.persian.letters import ALIKE, ZWNJ
 from peyda.persian.typos import VARIANTS
 
 SURVIVES_NORMALIZING = ("colloquial", "number_words", "half_space", "missing_space", "madda", "sound", "slip")
@@ -45,9 +46,7 @@ _TEH_MARBUTA_SHARE = 0.1
 _PERSIAN = re.compile("[آ-ی]")
 _FINAL_HEH = re.compile("(?<=\\w)ه(?!\\w)")
 _MARKS = re.compile("[\u064b-\u0652\u0654\u0670]")
-# Letters that sound alike; people who write by ear swap them.
-_ALIKE = ("سصث", "زذضظ", "تط", "هح", "قغ")
-_SOUNDS_LIKE = {letter: group.replace(letter, "") for group in _ALIKE for letter in group}
+_SOUNDS_LIKE = {letter: group.replace(letter, "") for group in ALIKE for letter in group}
 _BY_EAR = re.compile(f"[{''.join(_SOUNDS_LIKE)}](?<!ه(?!\\w))")
 """A final «ه» is mostly a vowel, and nobody writes «بچح»."""
 
