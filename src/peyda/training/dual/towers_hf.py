@@ -23,6 +23,7 @@ from peyda.encoders.export.towers import loading, quiet_transformers, require
 from peyda.errors import ConfigError, ModelError
 from peyda.training.dual.recipe import ImageRecipe, TextRecipe
 from peyda.training.dual.towers import ImageTower, TextTower, groups_of
+from peyda.training.text_pooling import mean_over_tokens
 
 # Model type → the class of its image half and of its text half, where AutoModel would build both.
 _IMAGE_HALVES = {
@@ -119,10 +120,7 @@ class _Pooled(nn.Module):
         states: Tensor = output.last_hidden_state
         if self.pool == "cls":
             return states[:, 0]
-        if mask is None:
-            return states.mean(1)
-        keep = mask.to(states.dtype)[:, :, None]
-        return (states * keep).sum(1) / keep.sum(1).clamp(min=1)
+        return states.mean(1) if mask is None else mean_over_tokens(states, mask)
 
 
 def _source(name: str) -> Source:
